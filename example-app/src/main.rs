@@ -1,0 +1,121 @@
+//! A shop on SQLite that starts with nothing installed: `cargo run -p example-app`.
+//!
+//! Two variables: `PORT` (3000; 0 lets the system choose) and `SHOP_DB` (`shop.db`). The
+//! first start fills the database with a catalogue that is the same on every machine.
+
+mod app;
+mod assets;
+mod cart;
+mod categories;
+mod db;
+mod error;
+mod home;
+mod listing;
+mod money;
+mod page;
+mod posted;
+mod products;
+mod reviews;
+mod seed;
+mod stock;
+#[cfg(test)]
+mod tests;
+mod timing;
+mod visitor;
+
+use std::env::VarError;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tokio::net::TcpListener;
+
+use crate::db::Db;
+
+/// How many products the shop sells.
+const PRODUCTS: u32 = 10_000;
+
+/// Why the shop did not start; the message tells the reader what to change.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("PORT is {0:?}; it must be a number from 0 to 65535")]
+    Port(String),
+    #[error("cannot open the database {path}: {source}", path = path.display())]
+    Database { path: PathBuf, source: sqlx::Error },
+    #[error("cannot listen on port {port}: {source}; set PORT to a free one")]
+    Listen { port: u16, source: std::io::Error },
+    #[error("the server stopped: {0}")]
+    Serve(std::io::Error),
+    #[error("cannot listen for the stop signals: {0}")]
+    Signal(std::io::Error),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_target(false).init();
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), StartError> {
+    let port = port()?;
+    let path = PathBuf::from(std::env::var_os("SHOP_DB").unwrap_or_else(|| "shop.db".into()));
+    let db = Db::open(&path, PRODUCTS)
+        .await
+        .map_err(|source| StartError::Database { path, source })?;
+
+    // Only this machine: everybody who reaches the shop may change its prices.
+    let listener = TcpListener::bind(("127.0.0.1", port))
+        .await
+        .map_err(|source| StartError::Listen { port, source })?;
+    let address = listener.local_addr().map_err(StartError::Serve)?;
+    let stopped = stop_signal()?;
+    tracing::info!("the shop is open at http://{address}");
+
+    axum::serve(listener, app::app(db.clone()))
+        .with_graceful_shutdown(stopped)
+        .await
+        .map_err(StartError::Serve)?;
+    db.close().await;
+    tracing::info!("the shop is closed");
+    Ok(())
+}
+
+fn port() -> Result<u16, StartError> {
+    match std::env::var("PORT") {
+        Err(VarError::NotPresent) => Ok(3000),
+        Err(VarError::NotUnicode(value)) => Err(StartError::Port(value.display().to_string())),
+        Ok(value) => value.trim().parse().map_err(|_| StartError::Port(value)),
+    }
+}
+
+/// Ends on Ctrl-C, and on SIGTERM where that exists.
+///
+/// The handlers are installed by the call and not by the first poll, so a failure to do so
+/// stops the start instead of leaving a server that cannot be stopped.
+#[cfg(unix)]
+fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signal)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signal)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Ends on Ctrl-C.
+#[cfg(windows)]
+fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
+    let mut ctrl_c = tokio::signal::windows::ctrl_c().map_err(StartError::Signal)?;
+    Ok(async move {
+        ctrl_c.recv().await;
+    })
+}

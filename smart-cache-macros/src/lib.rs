@@ -1,0 +1,46 @@
+//! The attributes of smart-cache. Use them through that crate, which documents them.
+//!
+//! The crate holds no behaviour, only calls: everything that the generated code does stands
+//! in `smart_cache::private`. The way of one expansion is the list of its modules.
+
+mod args; // what stands in the attribute's parentheses
+mod check; // the rules that a handler must keep
+mod clears_cache; // what is particular to `#[clears_cache]`
+mod expand; // model to tokens: what both attributes make of a function
+mod fallback;
+mod handler; // the user's function, as a model
+mod lint; // `#[expect]`s that the rewritten function would no longer fulfil
+mod smart_cache; // what is particular to `#[smart_cache]`
+mod template; // "product:{id}"
+mod values; // the arguments, one type each // what is emitted when the function cannot be rewritten
+
+use proc_macro::TokenStream;
+
+use crate::clears_cache::ClearsCache;
+use crate::smart_cache::SmartCache;
+
+/// Caches the whole response of a handler; documented in smart-cache.
+#[proc_macro_attribute]
+pub fn smart_cache(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand::first::<SmartCache>(args.into(), item.into()).into()
+}
+
+/// What `#[smart_cache]` turns into once it is the last attribute. Not public API.
+#[doc(hidden)]
+#[proc_macro_attribute]
+pub fn smart_cache_last(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand::last::<SmartCache>(args.into(), item.into()).into()
+}
+
+/// Clears keys when a write handler has run; documented in smart-cache.
+#[proc_macro_attribute]
+pub fn clears_cache(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand::first::<ClearsCache>(args.into(), item.into()).into()
+}
+
+/// What `#[clears_cache]` turns into once it is the last attribute. Not public API.
+#[doc(hidden)]
+#[proc_macro_attribute]
+pub fn clears_cache_last(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand::last::<ClearsCache>(args.into(), item.into()).into()
+}

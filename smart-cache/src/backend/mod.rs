@@ -1,0 +1,197 @@
+//! Where entries and tokens live.
+//!
+//! A backend keeps the promises of the protocol by itself: it alone compares digests, mints
+//! tokens and decides whether a store may land. The roads above it only ask.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::error::BackendError;
+use crate::protocol::{Digest, Target};
+
+pub(crate) mod memory;
+pub(crate) mod off;
+pub(crate) mod redis;
+
+pub use memory::MemoryBackend;
+pub use redis::{RedisBackend, RedisOptions};
+
+/// A future of a backend; boxed, so that backends can be chosen at run time.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a lookup found.
+#[derive(Debug)]
+pub enum Lookup {
+    /// The entry's head and record; the tokens are those of its digest.
+    Hit(Bytes),
+    /// No entry that proves that it is current.
+    Miss {
+        /// The digest of the static tokens now; `None` when one of them is missing.
+        digest: Option<Digest>,
+        /// The tags that a dead entry had found, for the ticket to mint.
+        dynamic: Vec<Arc<str>>,
+    },
+    /// A write holds the key or a tag: neither serve nor store.
+    Held,
+}
+
+/// What a request that missed may do.
+#[derive(Debug)]
+pub enum Ticket {
+    /// Somebody filled the entry meanwhile: its head and record.
+    Filled(Bytes),
+    /// Run the handler and store its answer under this lease.
+    Lead(Lease),
+    /// Another process is filling the entry.
+    Busy(Digest),
+    /// A write holds the key or a tag: run, do not store.
+    Held,
+}
+
+/// The right to fill one entry, granted with the tokens as they were.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    /// The digest of the static tokens.
+    pub digest: Digest,
+    /// What the backend recognises the lease by; opaque to everybody else.
+    pub value: Bytes,
+}
+
+/// What became of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// It landed; with a time to live when the answer settles or the handler asked for one.
+    Landed(Option<Duration>),
+    /// The lease had passed to somebody else, or this is a second delivery.
+    LeaseLost,
+    /// A token has changed since the ticket: the answer may be of before a clear.
+    Cleared,
+    /// A tag that was found by the handler has a token younger than the ticket.
+    YoungTag,
+}
+
+/// An answer to be stored.
+#[derive(Debug)]
+pub struct Filling<'a> {
+    /// Head and record.
+    pub payload: &'a [u8],
+    /// `None`: until cleared.
+    pub ttl: Option<Duration>,
+    /// Tags found by the handler: sorted, unique, none of them static.
+    pub dynamic: &'a [Arc<str>],
+}
+
+/// Where entries and tokens live. Every method is one round trip unless it says otherwise.
+///
+/// The contract, which one conformance suite checks on each backend:
+/// - `lookup` is a hit only if the digests of the entry equal those of the tokens now.
+/// - `ticket` reads or mints the tokens before it answers; at most one lease for an entry and a
+///   digest at a time, except that a lease may expire.
+/// - `store` lands only under the lease that was granted and while the tokens are the same.
+/// - `clear` is acknowledged only when every ticket taken before it is outlawed.
+/// - Losing anything at any time makes entries miss, never reappear.
+pub trait Backend: std::fmt::Debug + Send + Sync + 'static {
+    /// Reads the entry and the tokens that it depends on; a second round trip when the entry
+    /// lists tags that the handler found.
+    ///
+    /// # Errors
+    /// When the backend does not answer before `deadline`, or refuses.
+    fn lookup<'a>(
+        &'a self,
+        target: &'a Target,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Lookup, BackendError>>;
+
+    /// Takes a ticket: the tokens of everything that the answer will depend on, before the
+    /// handler starts.
+    ///
+    /// # Errors
+    /// When the backend does not answer before `deadline`, or refuses (out of memory).
+    fn ticket<'a>(
+        &'a self,
+        target: &'a Target,
+        dynamic: &'a [Arc<str>],
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Ticket, BackendError>>;
+
+    /// Stores an answer. Idempotent.
+    ///
+    /// # Errors
+    /// When the backend does not answer in time; the store may have landed all the same.
+    fn store<'a>(
+        &'a self,
+        target: &'a Target,
+        lease: &'a Lease,
+        filling: Filling<'a>,
+    ) -> BoxFuture<'a, Result<Stored, BackendError>>;
+
+    /// Prolongs a lease while its handler runs; `false` when it was lost.
+    ///
+    /// # Errors
+    /// When the backend does not answer in time.
+    fn renew<'a>(
+        &'a self,
+        target: &'a Target,
+        lease: &'a Lease,
+    ) -> BoxFuture<'a, Result<bool, BackendError>>;
+
+    /// Gives a lease back that will not be used.
+    ///
+    /// # Errors
+    /// When the backend does not answer in time; the lease then expires by itself.
+    fn release<'a>(
+        &'a self,
+        target: &'a Target,
+        lease: &'a Lease,
+    ) -> BoxFuture<'a, Result<(), BackendError>>;
+
+    /// Removes an entry that cannot be read, so that a ticket does not hand it out again.
+    ///
+    /// # Errors
+    /// When it was not acknowledged; the entry is then met again.
+    fn discard<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<(), BackendError>>;
+
+    /// Outlaws every ticket and entry of these keys and tags.
+    ///
+    /// # Errors
+    /// When it was not acknowledged; it may have taken effect.
+    fn clear<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), BackendError>>;
+
+    /// Outlaws every ticket and entry of the namespace.
+    ///
+    /// # Errors
+    /// When it was not acknowledged; it may have taken effect.
+    fn clear_all(&self) -> BoxFuture<'_, Result<(), BackendError>>;
+
+    /// Frees what a clear of these keys has left behind. Best effort; decides nothing.
+    fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, ()>;
+
+    /// How long a lease lasts without being renewed.
+    fn lease(&self) -> Duration;
+
+    /// Gets ready: connects, looks for trouble and says it in the log. Whatever fails here is
+    /// tried again later.
+    fn open(&self) -> BoxFuture<'_, Result<(), BackendError>>;
+
+    /// Whether this build is new to the namespace; for the flush of each version.
+    ///
+    /// # Errors
+    /// When the backend does not answer in time.
+    fn first_of_version(&self) -> BoxFuture<'_, Result<bool, BackendError>>;
+
+    /// A second handle on the same entries for callers that block their runtime's thread, where
+    /// a connection of that runtime could not move; `None` when this one never waits.
+    fn blocking_twin(&self) -> Option<Arc<dyn Backend>> {
+        None
+    }
+
+    /// What the backend is, for logs and pages; never a secret.
+    fn describe(&self) -> String;
+
+    /// Whether it is answering at the moment.
+    fn is_available(&self) -> bool;
+}

@@ -1,0 +1,151 @@
+//! The names of everything in Redis: `{<namespace>}:` in front of each, so a namespace is one
+//! cluster slot and no name leaves it.
+
+use crate::entry::EntryId;
+
+/// Longer keys are named by their hash: a name is sent with every lookup.
+const LONGEST: usize = 512;
+
+/// Builds names; a cheap value of one backend.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    prefix: String,
+    version: String,
+}
+
+impl Names {
+    pub(crate) fn new(namespace: &str, version: &str) -> Self {
+        Self {
+            prefix: format!("{{{namespace}}}:"),
+            version: version.to_owned(),
+        }
+    }
+
+    /// The token of the namespace. No key has this name, for no key is empty.
+    pub(crate) fn namespace_token(&self) -> String {
+        format!("{}t:", self.prefix)
+    }
+
+    /// The token of a key or tag; without the version, or a roll-out would lose the clears of
+    /// the other build.
+    pub(crate) fn token(&self, key: &str) -> String {
+        self.of_key("t:", key)
+    }
+
+    pub(crate) fn entry(&self, id: EntryId) -> String {
+        format!("{}e:{}:{}", self.prefix, self.version, id.hex())
+    }
+
+    pub(crate) fn lease(&self, id: EntryId) -> String {
+        format!("{}l:{}:{}", self.prefix, self.version, id.hex())
+    }
+
+    /// The ids of the entries under a key.
+    pub(crate) fn index(&self, key: &str) -> String {
+        self.of_key(&format!("n:{}:", self.version), key)
+    }
+
+    pub(crate) fn clock(&self) -> String {
+        format!("{}clock", self.prefix)
+    }
+
+    /// Which builds have announced themselves, and when.
+    pub(crate) fn builds(&self) -> String {
+        format!("{}builds", self.prefix)
+    }
+
+    /// Held by the process that sweeps.
+    pub(crate) fn sweeper(&self) -> String {
+        format!("{}sweeper", self.prefix)
+    }
+
+    pub(crate) fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// A SCAN pattern for all names that begin with `kind`; the namespace may hold glob
+    /// characters, which must stand for themselves.
+    pub(crate) fn pattern(&self, kind: &str) -> String {
+        let mut pattern = String::with_capacity(self.prefix.len() + kind.len() + 1);
+        for char in self.prefix.chars() {
+            if matches!(char, '*' | '?' | '[' | ']' | '\\' | '^') {
+                pattern.push('\\');
+            }
+            pattern.push(char);
+        }
+        pattern.push_str(kind);
+        pattern.push('*');
+        pattern
+    }
+
+    /// Version and rest of a name of this kind (`e:`, `n:`).
+    pub(crate) fn split<'a>(&self, kind: &str, name: &'a [u8]) -> Option<(&'a str, &'a [u8])> {
+        let rest = name
+            .strip_prefix(self.prefix.as_bytes())?
+            .strip_prefix(kind.as_bytes())?;
+        let colon = rest.iter().position(|byte| *byte == b':')?;
+        Some((
+            std::str::from_utf8(&rest[..colon]).ok()?,
+            &rest[colon + 1..],
+        ))
+    }
+
+    /// The same names as another build would use them.
+    pub(crate) fn of_version(&self, version: &str) -> Self {
+        Self {
+            prefix: self.prefix.clone(),
+            version: version.to_owned(),
+        }
+    }
+
+    /// A long key is named `#` and its hash; a key that begins with `#` gets a second one, so
+    /// the two never meet.
+    fn of_key(&self, kind: &str, key: &str) -> String {
+        if key.len() > LONGEST {
+            format!(
+                "{}{kind}#{}",
+                self.prefix,
+                blake3::hash(key.as_bytes()).to_hex()
+            )
+        } else if key.starts_with('#') {
+            format!("{}{kind}#{key}", self.prefix)
+        } else {
+            format!("{}{kind}{key}", self.prefix)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_of_the_protocol() {
+        let names = Names::new("cache", "v1");
+        let id = EntryId::of(b"x");
+        assert_eq!(names.namespace_token(), "{cache}:t:");
+        assert_eq!(names.token("product:7"), "{cache}:t:product:7");
+        assert_eq!(names.entry(id), format!("{{cache}}:e:v1:{}", id.hex()));
+        assert_eq!(names.index("product:7"), "{cache}:n:v1:product:7");
+        assert_eq!(
+            names.split("e:", names.entry(id).as_bytes()),
+            Some(("v1", id.hex().as_bytes()))
+        );
+    }
+
+    #[test]
+    fn no_two_keys_share_a_name() {
+        let names = Names::new("c", "v");
+        let long = "x".repeat(10_000);
+        let hashed = names.token(&long);
+        assert!(hashed.len() < 100);
+        let lookalike = hashed.strip_prefix("{c}:t:").unwrap();
+        assert_ne!(names.token(lookalike), hashed);
+        assert_ne!(names.token(&format!("{long}y")), hashed);
+    }
+
+    #[test]
+    fn glob_characters_of_a_namespace_stand_for_themselves() {
+        assert_eq!(Names::new("a*b?", "v").pattern("e:"), "{a\\*b\\?}:e:*");
+    }
+}

@@ -1,0 +1,17 @@
+//! The scripts of the protocol, each in a file of its own.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+pub(crate) static TICKET: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("ticket.lua")));
+pub(crate) static STORE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("store.lua")));
+pub(crate) static ADOPT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("adopt.lua")));
+pub(crate) static RENEW: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("renew.lua")));
+pub(crate) static RELEASE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("release.lua")));
+pub(crate) static REAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("reap.lua")));

@@ -1,0 +1,290 @@
+//! A cache made in code instead of by the environment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::Backend;
+use crate::backend::memory::MemoryBackend;
+use crate::backend::off::OffBackend;
+use crate::backend::redis::{RedisBackend, RedisOptions};
+use crate::cache::SmartCache;
+use crate::config::{self, Address, BackendKind, Config, StartFlush};
+use crate::error::ConfigError;
+
+/// Builds a [`SmartCache`]; each method sets what the environment variable of the same name sets.
+///
+/// # Example
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), smart_cache::ConfigError> {
+/// use std::time::Duration;
+/// use smart_cache::{BackendKind, SmartCache};
+///
+/// let cache = SmartCache::builder()
+///     .backend(BackendKind::Memory)
+///     .namespace("pages")
+///     .settle(Duration::ZERO)
+///     .build()
+///     .await?;
+/// # drop(cache);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "a builder does nothing until build()"]
+pub struct Builder {
+    config: Config,
+    custom: Option<Arc<dyn Backend>>,
+    /// The first value that cannot be used; told by `build`.
+    refused: Option<ConfigError>,
+}
+
+impl Builder {
+    /// Starts from `SMART_REDIS_*` instead of the defaults.
+    pub fn env(mut self) -> Self {
+        match Config::from_env(None) {
+            Ok(config) => self.config = config,
+            Err(why) => self.refuse(why),
+        }
+        self
+    }
+
+    /// Starts from `SMART_REDIS_<NAME>_*`, with the plain variables as defaults.
+    pub(crate) fn named_env(mut self, name: &str) -> Self {
+        match Config::from_env(Some(name)) {
+            Ok(config) => self.config = config,
+            Err(why) => self.refuse(why),
+        }
+        self
+    }
+
+    /// Where entries live.
+    pub fn backend(mut self, kind: BackendKind) -> Self {
+        self.config.backend = kind;
+        self
+    }
+
+    /// A backend of your own, or one that is shared between caches.
+    pub fn custom_backend(mut self, backend: Arc<dyn Backend>) -> Self {
+        self.custom = Some(backend);
+        self
+    }
+
+    /// The server: `redis://`, `rediss://` (feature `tls`) or `unix://`.
+    pub fn url(mut self, url: &str) -> Self {
+        match config::connection_info("url", url) {
+            Ok(info) => {
+                self.config.address = Some(Address(info));
+                self.config.address_given = true;
+            }
+            Err(why) => self.refuse(why),
+        }
+        self
+    }
+
+    /// Prefix of every name in Redis; default `cache`.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        let namespace = namespace.into();
+        match config::check_namespace(&namespace) {
+            Ok(()) => self.config.namespace = namespace,
+            Err(allowed) => self.refuse(invalid("namespace", namespace, allowed)),
+        }
+        self
+    }
+
+    /// Whether building the cache makes its namespace cold; default [`StartFlush::Always`].
+    pub fn flush(mut self, flush: StartFlush) -> Self {
+        self.config.flush = flush;
+        self
+    }
+
+    /// Longest wait for the backend on the way of a request; default 250 ms.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.config.timeout = timeout;
+        self
+    }
+
+    /// An answer whose newest token is younger than this is stored for this long only; default
+    /// 2 s, zero switches it off.
+    pub fn settle(mut self, settle: Duration) -> Self {
+        self.config.settle = settle;
+        self
+    }
+
+    /// How long a process that fills an entry may be silent; default 10 s.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.config.lease = lease;
+        self
+    }
+
+    /// Longest wait for another request that fills the same entry; default 2 s.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.config.wait = wait;
+        self
+    }
+
+    /// Bytes that the memory backend keeps; default 64 MiB.
+    pub fn local_capacity(mut self, bytes: u64) -> Self {
+        self.config.local_capacity = bytes;
+        self
+    }
+
+    /// Bound of the staleness of a node that is cut off; also four times the heartbeat.
+    pub fn local_staleness(mut self, staleness: Duration) -> Self {
+        self.config.local_staleness = staleness;
+        self
+    }
+
+    /// Longest body that is stored; default 2 MiB.
+    pub fn max_body(mut self, bytes: u64) -> Self {
+        self.config.max_body = bytes;
+        self
+    }
+
+    /// Most entries under one key; default 10 000.
+    pub fn max_variants(mut self, most: u32) -> Self {
+        self.config.max_variants = most.max(1);
+        self
+    }
+
+    /// Query parameters that never count, joined by commas; a trailing `*` stands for any ending.
+    pub fn ignored_query(mut self, names: &str) -> Self {
+        self.config.ignored_query = crate::key::IgnoredQuery::parse(names);
+        self
+    }
+
+    /// Whether answers carry `Cache-Status`; default true.
+    pub fn status_header(mut self, shown: bool) -> Self {
+        self.config.status_header = shown;
+        self
+    }
+
+    /// The application's version: entries of two versions never mix. Default: a fingerprint of
+    /// the running executable.
+    pub fn app_version(mut self, version: impl Into<String>) -> Self {
+        let version = version.into();
+        match config::check_version(&version) {
+            Ok(()) => self.config.app_version = Some(version),
+            Err(allowed) => self.refuse(invalid("app_version", version, allowed)),
+        }
+        self
+    }
+
+    /// Replaces the server's identity where INFO is forbidden. It must change whenever the
+    /// server restarts from a snapshot or fails over.
+    pub fn server_id(mut self, id: impl Into<String>) -> Self {
+        self.config.server_id = Some(id.into());
+        self
+    }
+
+    /// Builds the cache: connects, gives advice in the log, flushes if so configured. A backend
+    /// that does not answer is no error: handlers run until it does.
+    ///
+    /// # Errors
+    /// When a value cannot be used; the message names it.
+    pub async fn build(self) -> Result<SmartCache, ConfigError> {
+        if let Some(why) = self.refused {
+            return Err(why);
+        }
+        let backend = match self.custom {
+            Some(backend) => backend,
+            None => choose(&self.config).await?,
+        };
+        let cache = SmartCache::assemble(self.config, backend);
+        cache.open().await;
+        Ok(cache)
+    }
+
+    fn refuse(&mut self, why: ConfigError) {
+        self.refused.get_or_insert(why);
+    }
+}
+
+fn invalid(name: &str, value: String, allowed: &str) -> ConfigError {
+    ConfigError::Invalid {
+        name: name.to_owned(),
+        value,
+        allowed: allowed.to_owned(),
+    }
+}
+
+/// The backend that the settings name.
+async fn choose(config: &Config) -> Result<Arc<dyn Backend>, ConfigError> {
+    let memory = || {
+        Arc::new(MemoryBackend::new(
+            config.local_capacity,
+            config.lease,
+            config.settle,
+            config.max_variants,
+        ))
+    };
+    let address = config.address_or_default()?;
+    match config.backend {
+        BackendKind::Off => return Ok(Arc::new(OffBackend)),
+        BackendKind::Memory => return Ok(memory()),
+        BackendKind::Auto if !config.address_given && !somebody_listens().await => {
+            tracing::warn!(
+                "NO REDIS: nothing listens on 127.0.0.1:6379 and no address is set, so this process caches in its own memory. \
+                 Other processes do not share it and do not hear its clears; set SMART_REDIS_URL or SMART_REDIS_HOST for Redis, \
+                 or SMART_REDIS_BACKEND=memory to keep it so"
+            );
+            return Ok(memory());
+        }
+        BackendKind::Auto | BackendKind::Redis => {}
+    }
+    let version = match &config.app_version {
+        Some(version) => version.clone(),
+        None => fingerprint().await,
+    };
+    let options = RedisOptions {
+        namespace: config.namespace.clone(),
+        version,
+        timeout: config.timeout,
+        lease: config.lease,
+        settle: config.settle,
+        max_variants: config.max_variants,
+        heartbeat: config.local_staleness / 4,
+        server_id: config.server_id.clone(),
+    };
+    Ok(Arc::new(RedisBackend::connect_to(address, options)?))
+}
+
+/// Whether anything accepts connections on the default address.
+async fn somebody_listens() -> bool {
+    let attempt = tokio::net::TcpStream::connect(("127.0.0.1", 6379));
+    // A server that is there and slow is there.
+    !matches!(
+        tokio::time::timeout(Duration::from_millis(500), attempt).await,
+        Ok(Err(_))
+    )
+}
+
+/// Tells builds apart: the hash of the running executable, read once.
+async fn fingerprint() -> String {
+    static FINGERPRINT: tokio::sync::OnceCell<String> = tokio::sync::OnceCell::const_new();
+    let read = || {
+        let mut hasher = blake3::Hasher::new();
+        let copied = std::env::current_exe()
+            .and_then(std::fs::File::open)
+            .and_then(|mut file| std::io::copy(&mut file, &mut hasher));
+        match copied {
+            Ok(_) => hasher.finalize().to_hex()[..12].to_owned(),
+            Err(why) => {
+                // A start of its own, then: cold, but never another build's entries.
+                tracing::warn!(cause = %why, "the executable cannot be read; this start shares no entries. Set SMART_REDIS_APP_VERSION");
+                crate::protocol::Nonce::fresh().map_or_else(
+                    |_| std::process::id().to_string(),
+                    |nonce| String::from_utf8_lossy(&nonce.as_bytes()[..12]).into_owned(),
+                )
+            }
+        }
+    };
+    FINGERPRINT
+        .get_or_init(|| async {
+            tokio::task::spawn_blocking(read)
+                .await
+                .unwrap_or_else(|_| "unknown".to_owned())
+        })
+        .await
+        .clone()
+}

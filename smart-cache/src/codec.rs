@@ -1,0 +1,259 @@
+//! Entries as bytes, and back: the only place that knows the format.
+//!
+//! What a backend keeps after the two digests and the time-to-live mark that the store script
+//! writes (PROTOCOL.md, section 2):
+//!
+//! ```text
+//! head    "SC" 0x01 | static names: u16, each u32 + bytes (the key first, then the tags)
+//!                   | dynamic tags: u16, each u32 + bytes
+//! record  format u8 | crc32 u32 | length of meta u32 | meta (postcard) | body
+//! ```
+//!
+//! Numbers are little-endian. The head's layout is frozen across versions, since the sweep of
+//! one build reads the entries of another. The checksum covers the entry's id, the head, the
+//! meta and the body: what was truncated, damaged, written by another format or moved to
+//! another name is no entry, which is a miss. The body is sliced out, never copied.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use crate::entry::{Entry, EntryId};
+
+/// Begins every head.
+const MAGIC: [u8; 3] = *b"SC\x01";
+/// The format of the record; another number is another build's business.
+const FORMAT: u8 = 1;
+/// Format, checksum and length in front of the meta.
+const RECORD_FIXED: usize = 1 + 4 + 4;
+
+/// What an entry depends on, as its head says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) key: Arc<str>,
+    /// Sorted.
+    pub(crate) tags: Vec<Arc<str>>,
+    /// Tags found while the handler ran; sorted, none of them static.
+    pub(crate) dynamic: Vec<Arc<str>>,
+}
+
+/// The response without its body.
+#[derive(Serialize, Deserialize)]
+struct Meta<'a> {
+    status: u16,
+    created_ms: u64,
+    took_us: u64,
+    #[serde(borrow)]
+    headers: Vec<(&'a str, &'a [u8])>,
+}
+
+impl Head {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&MAGIC);
+        let statics = std::iter::once(&self.key).chain(&self.tags);
+        names(out, 1 + self.tags.len(), statics);
+        names(out, self.dynamic.len(), self.dynamic.iter());
+    }
+
+    /// Reads a head from the start of `bytes`; also returns where the record begins.
+    pub(crate) fn read(bytes: &[u8]) -> Option<(Self, usize)> {
+        let mut rest = bytes.strip_prefix(&MAGIC)?;
+        let mut statics = read_names(&mut rest)?;
+        let dynamic = read_names(&mut rest)?;
+        if statics.is_empty() {
+            return None;
+        }
+        let key = statics.remove(0);
+        Some((
+            Self {
+                key,
+                tags: statics,
+                dynamic,
+            },
+            bytes.len() - rest.len(),
+        ))
+    }
+}
+
+/// Writes a counted list of names.
+fn names<'a>(out: &mut Vec<u8>, count: usize, list: impl Iterator<Item = &'a Arc<str>>) {
+    out.extend_from_slice(&(count as u16).to_le_bytes());
+    for name in list {
+        out.extend_from_slice(&(name.len() as u32).to_le_bytes());
+        out.extend_from_slice(name.as_bytes());
+    }
+}
+
+/// Reads a counted list of names and moves `rest` behind it.
+fn read_names(rest: &mut &[u8]) -> Option<Vec<Arc<str>>> {
+    let (count, tail) = rest.split_first_chunk::<2>()?;
+    *rest = tail;
+    let mut list = Vec::new();
+    for _ in 0..u16::from_le_bytes(*count) {
+        let (length, tail) = rest.split_first_chunk::<4>()?;
+        let (name, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        list.push(std::str::from_utf8(name).ok()?.into());
+        *rest = tail;
+    }
+    Some(list)
+}
+
+/// Encodes head and record, ready for the store script.
+pub(crate) fn encode(id: EntryId, head: &Head, entry: &Entry) -> Vec<u8> {
+    let meta = Meta {
+        status: entry.status.as_u16(),
+        created_ms: entry.created_ms(),
+        took_us: entry.took.as_micros() as u64,
+        headers: entry
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect(),
+    };
+    let mut out = Vec::with_capacity(256 + entry.body.len());
+    head.write(&mut out);
+    let record = out.len();
+    out.push(FORMAT);
+    out.extend_from_slice(&[0; 8]);
+    // Serialising plain data into a vector cannot fail; an empty meta would be read as a miss.
+    let out = postcard::to_extend(&meta, out).unwrap_or_default();
+    if out.len() < record + RECORD_FIXED {
+        return out;
+    }
+    let mut out = out;
+    let meta_length = (out.len() - record - RECORD_FIXED) as u32;
+    out[record + 5..record + 9].copy_from_slice(&meta_length.to_le_bytes());
+    out.extend_from_slice(&entry.body);
+    let crc = checksum(id, &out, record);
+    out[record + 1..record + 5].copy_from_slice(&crc.to_le_bytes());
+    out
+}
+
+/// Decodes what [`encode`] wrote; `None` for anything else.
+pub(crate) fn decode(id: EntryId, bytes: &Bytes) -> Option<Entry> {
+    let (_, record) = Head::read(bytes)?;
+    let fixed = bytes.get(record..record + RECORD_FIXED)?;
+    let crc = u32::from_le_bytes([fixed[1], fixed[2], fixed[3], fixed[4]]);
+    let meta_length = u32::from_le_bytes([fixed[5], fixed[6], fixed[7], fixed[8]]) as usize;
+    if fixed[0] != FORMAT || crc != checksum(id, bytes, record) {
+        return None;
+    }
+    let meta_at = record + RECORD_FIXED;
+    let body_at = meta_at.checked_add(meta_length)?;
+    let meta: Meta<'_> = postcard::from_bytes(bytes.get(meta_at..body_at)?).ok()?;
+    let mut headers = HeaderMap::with_capacity(meta.headers.len() + 2);
+    for (name, value) in &meta.headers {
+        // Names and values are checked again: stored bytes are untrusted input.
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value)).ok()?;
+        headers.append(name, value);
+    }
+    Some(Entry {
+        status: StatusCode::from_u16(meta.status).ok()?,
+        headers,
+        body: bytes.slice(body_at..),
+        created: UNIX_EPOCH.checked_add(Duration::from_millis(meta.created_ms))?,
+        took: Duration::from_micros(meta.took_us),
+    })
+}
+
+/// The checksum of everything but itself.
+fn checksum(id: EntryId, bytes: &[u8], record: usize) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(id.as_bytes());
+    hasher.update(&bytes[..=record]);
+    hasher.update(&bytes[record + 5..]);
+    hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> (EntryId, Head, Entry) {
+        let mut headers = HeaderMap::new();
+        headers.append("x-many", "one".parse().unwrap());
+        headers.append("x-many", "two".parse().unwrap());
+        headers.append("x-bytes", HeaderValue::from_bytes(&[0xff, b'a']).unwrap());
+        let entry = Entry {
+            status: StatusCode::NOT_FOUND,
+            headers,
+            body: Bytes::from_static(b"\0body\xff"),
+            created: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+            took: Duration::from_micros(77),
+        };
+        let head = Head {
+            key: "k:ü".into(),
+            tags: vec!["a".into(), "b".into()],
+            dynamic: vec!["d".into()],
+        };
+        (EntryId::of(b"x"), head, entry)
+    }
+
+    #[test]
+    fn what_was_encoded_is_decoded_to_the_byte() {
+        let (id, head, entry) = sample();
+        let bytes = Bytes::from(encode(id, &head, &entry));
+        let back = decode(id, &bytes).unwrap();
+        assert_eq!(
+            (
+                back.status,
+                &back.headers,
+                &back.body,
+                back.created,
+                back.took
+            ),
+            (
+                entry.status,
+                &entry.headers,
+                &entry.body,
+                entry.created,
+                entry.took
+            )
+        );
+        assert_eq!(Head::read(&bytes).unwrap().0, head);
+    }
+
+    #[test]
+    fn the_stored_bytes_are_pinned() {
+        // A change here makes every stored entry of a running deployment a miss, and a change
+        // of the head's part breaks the sweep between builds: raise FORMAT, never MAGIC.
+        let (id, head, entry) = sample();
+        let bytes = encode(id, &head, &entry);
+        let golden = "534301030004000000\
+            6b3ac3bc01000000610100000062010001000000640\
+            1";
+        let hex = crate::protocol::hex(&bytes);
+        assert!(hex.starts_with(&golden.replace(' ', "")), "{hex}");
+    }
+
+    #[test]
+    fn every_truncation_and_every_flipped_byte_is_a_miss() {
+        let (id, head, entry) = sample();
+        let bytes = encode(id, &head, &entry);
+        for length in 0..bytes.len() {
+            assert!(
+                decode(id, &Bytes::copy_from_slice(&bytes[..length])).is_none(),
+                "cut at {length}"
+            );
+        }
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x55;
+            assert!(
+                decode(id, &Bytes::from(damaged)).is_none(),
+                "flipped at {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_entry_under_another_name_is_a_miss() {
+        let (id, head, entry) = sample();
+        let bytes = Bytes::from(encode(id, &head, &entry));
+        assert!(decode(EntryId::of(b"y"), &bytes).is_none());
+    }
+}

@@ -1,0 +1,74 @@
+//! How a request was answered, as `Cache-Status` says it (RFC 9211).
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::policy::Bypass;
+
+/// The header's name.
+pub(crate) const NAME: HeaderName = HeaderName::from_static("cache-status");
+
+/// What happened to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// Answered from the cache.
+    Hit,
+    /// The handler ran and its answer is being stored.
+    Stored,
+    /// The answer of another request that was filling the same entry.
+    Collapsed,
+    /// The handler ran and its answer is not stored.
+    Bypass(Bypass),
+}
+
+impl Status {
+    /// Every value is known beforehand, so a hit formats nothing.
+    fn value(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Hit => "smart-cache; hit",
+            Self::Stored => "smart-cache; fwd=miss; stored",
+            Self::Collapsed => "smart-cache; fwd=miss; collapsed",
+            Self::Bypass(bypass) => match bypass {
+                Bypass::Method => "smart-cache; fwd=method",
+                Bypass::Request => "smart-cache; fwd=bypass; detail=request",
+                Bypass::EmptyKey => "smart-cache; fwd=bypass; detail=empty-key",
+                Bypass::Tags => "smart-cache; fwd=bypass; detail=tags",
+                Bypass::Status => "smart-cache; fwd=bypass; detail=status",
+                Bypass::SetCookie => "smart-cache; fwd=bypass; detail=set-cookie",
+                Bypass::CacheControl => "smart-cache; fwd=bypass; detail=cache-control",
+                Bypass::Vary => "smart-cache; fwd=bypass; detail=vary",
+                Bypass::Stream => "smart-cache; fwd=bypass; detail=stream",
+                Bypass::BodyTooLarge => "smart-cache; fwd=bypass; detail=body-too-large",
+                Bypass::Body => "smart-cache; fwd=bypass; detail=body",
+                Bypass::Extensions => "smart-cache; fwd=bypass; detail=extensions",
+                Bypass::Head => "smart-cache; fwd=miss; detail=head",
+                Bypass::Off => "smart-cache; fwd=bypass; detail=off",
+                Bypass::Unavailable => "smart-cache; fwd=bypass; detail=unavailable",
+                Bypass::Held => "smart-cache; fwd=bypass; detail=held",
+                Bypass::PendingClear => "smart-cache; fwd=bypass; detail=pending-clear",
+                Bypass::Wait => "smart-cache; fwd=miss; detail=wait",
+                Bypass::Uncacheable => "smart-cache; fwd=bypass; detail=uncacheable",
+            },
+        })
+    }
+
+    /// Adds the header behind those of caches further in.
+    pub(crate) fn append_to(self, headers: &mut HeaderMap) {
+        headers.append(NAME, self.value());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bypass_says_its_reason() {
+        for bypass in Bypass::ALL {
+            let value = Status::Bypass(bypass).value();
+            assert!(
+                value.to_str().unwrap().ends_with(bypass.as_str()),
+                "{value:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! What a request asks for: the key that can be cleared, and the variant under it.
+
+mod into_keys;
+mod part;
+mod pattern;
+mod query;
+mod variant;
+
+pub use into_keys::IntoKeys;
+pub use part::{BodyPart, HeaderPart, KeyPart, Shows};
+pub(crate) use pattern::{can_produce, nearest};
+pub(crate) use query::{IgnoredQuery, QueryRule};
+pub use variant::Variant;
+pub(crate) use variant::{Canonical, Identity};

@@ -1,0 +1,126 @@
+//! Could this template produce this key? And if none can, which one was meant?
+//!
+//! Only for advice: a clear of a key that nobody caches is usually a typo.
+
+/// One piece of a template.
+enum Piece {
+    Literal(String),
+    Any,
+}
+
+/// Splits a template into literals and placeholders; `{{` and `}}` are braces.
+fn pieces(template: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut literal = String::new();
+    let mut chars = template.chars().peekable();
+    while let Some(char) = chars.next() {
+        match char {
+            '{' | '}' if chars.peek() == Some(&char) => {
+                chars.next();
+                literal.push(char);
+            }
+            '{' => {
+                if !literal.is_empty() {
+                    pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+                }
+                pieces.push(Piece::Any);
+                chars.by_ref().find(|char| *char == '}');
+            }
+            _ => literal.push(char),
+        }
+    }
+    if !literal.is_empty() {
+        pieces.push(Piece::Literal(literal));
+    }
+    pieces
+}
+
+/// Whether some values of the placeholders make `template` into `key`.
+pub(crate) fn can_produce(template: &str, key: &str) -> bool {
+    fn matches(pieces: &[Piece], rest: &str) -> bool {
+        match pieces {
+            [] => rest.is_empty(),
+            [Piece::Any] => true,
+            [Piece::Literal(literal), tail @ ..] => rest
+                .strip_prefix(literal.as_str())
+                .is_some_and(|rest| matches(tail, rest)),
+            [Piece::Any, Piece::Any, ..] => matches(&pieces[1..], rest),
+            // The last literal must stand at the end; for the others the first place is as
+            // good as any, for what follows is a placeholder again.
+            [Piece::Any, Piece::Literal(literal)] => rest.ends_with(literal.as_str()),
+            [Piece::Any, Piece::Literal(literal), tail @ ..] => rest
+                .find(literal.as_str())
+                .is_some_and(|at| matches(tail, &rest[at + literal.len()..])),
+        }
+    }
+    matches(&pieces(template), key)
+}
+
+/// The template that is spelled most like `key`, if one is near enough to be meant.
+pub(crate) fn nearest<'a>(key: &str, templates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = shape(key);
+    templates
+        .map(|template| {
+            (
+                strsim::damerau_levenshtein(&wanted, &shape(template)),
+                template,
+            )
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| *distance <= wanted.len().max(4) / 2)
+        .map(|(_, template)| template)
+}
+
+/// The literal part of a key or template: what a typo would be in. Long keys are cut, since the
+/// comparison is quadratic.
+fn shape(text: &str) -> String {
+    let text: String = text.chars().take(80).collect();
+    let literal: String = pieces(&text)
+        .into_iter()
+        .map(|piece| match piece {
+            Piece::Literal(literal) => literal,
+            Piece::Any => "0".to_owned(),
+        })
+        .collect();
+    let mut shape = String::with_capacity(literal.len());
+    for char in literal.chars() {
+        let char = if char.is_ascii_digit() { '0' } else { char };
+        if !(char == '0' && shape.ends_with('0')) {
+            shape.push(char);
+        }
+    }
+    shape
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_produces_its_keys_and_no_others() {
+        for (template, key, can) in [
+            ("product:{id}", "product:7", true),
+            ("product:{id}", "products:7", false),
+            ("product:{id}", "product:", true),
+            ("a:{x}:b:{y}", "a:1:b:2", true),
+            ("a:{x}:b", "a:1:c", false),
+            ("{a}{b}", "anything", true),
+            ("{{x}}:{y}", "{x}:1", true),
+            ("plain", "plain", true),
+            ("plain", "plain2", false),
+            ("{x}:end", "a:end:end", true),
+        ] {
+            assert_eq!(can_produce(template, key), can, "{template} {key}");
+        }
+    }
+
+    #[test]
+    fn a_typo_finds_what_was_meant() {
+        let templates = ["product:{id}", "category:{slug}", "products"];
+        assert_eq!(
+            nearest("prodcut:7", templates.into_iter()),
+            Some("product:{id}")
+        );
+        assert_eq!(nearest("zzzzzzzzzzzzzzzz", templates.into_iter()), None);
+    }
+}

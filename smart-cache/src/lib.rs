@@ -1,0 +1,87 @@
+//! Cache whole axum responses *for ever*, and be *right for ever*.
+//!
+//! One attribute on a handler keeps its response (status, headers, body) in a namespaced Redis,
+//! with no expiry, for every node; one call after a write makes it gone, everywhere, exactly, in
+//! one round trip.
+//!
+//! ```
+//! use axum::{Json, Router, extract::Path, routing::{get, put}};
+//! use smart_cache::{clear_cache, smart_cache};
+//!
+//! #[smart_cache("product:{id}", tags("products"))]
+//! async fn product(Path(id): Path<u64>) -> Json<u64> {
+//!     Json(id) // the expensive query; runs once until somebody clears "product:7" or "products"
+//! }
+//!
+//! async fn rename(Path(id): Path<u64>) {
+//!     // ... write the row and commit, then:
+//!     if let Err(why) = clear_cache(format!("product:{id}")).await {
+//!         eprintln!("{why}"); // repeated in the background until it lands
+//!     }
+//! }
+//!
+//! let app: Router = Router::new().route("/products/{id}", get(product).put(rename));
+//! ```
+//!
+//! With no configuration it uses the Redis on `127.0.0.1:6379`, or, if nothing listens there, the
+//! memory of the process. `SMART_REDIS_*` variables say otherwise; [`start`] reads them in `main`.
+//!
+//! # What is promised
+//! After a clear returned `Ok`, no lookup on any node returns an answer whose handler started
+//! before the clear: across crashes, restarts, failovers, evictions and FLUSHALL. A failing cache
+//! never fails a request: the handler answers.
+//!
+//! # Feature flags
+//! | Name | What it adds | Default |
+//! |---|---|---|
+//! | `tls` | `rediss://` addresses, by rustls with the platform's root certificates | no |
+//! | `axum-extra` | [`KeyPart`] for the extractors of axum-extra | no |
+//! | `aide` | documentation of cached handlers by aide | no |
+
+// The attributes name this crate by its own name, also in its own examples and tests.
+extern crate self as smart_cache;
+
+#[cfg(feature = "aide")]
+mod aide;
+mod asked;
+pub mod backend;
+mod body;
+mod builder;
+mod cache;
+mod cached;
+mod codec;
+mod config;
+mod context;
+mod entry;
+mod error;
+mod http;
+mod key;
+mod policy;
+#[doc(hidden)]
+pub mod private;
+mod protocol;
+mod registry;
+mod serve;
+mod start;
+mod stats;
+
+pub use builder::Builder;
+pub use cache::SmartCache;
+pub use cached::Cached;
+pub use config::{BackendKind, StartFlush};
+pub use context::{CacheContext, uncached};
+pub use entry::EntryId;
+pub use error::{BackendError, ClearError, ConfigError};
+pub use key::{IntoKeys, KeyPart, Shows, Variant};
+pub use policy::Bypass;
+pub use protocol::scope::{depends_on, in_scope};
+pub use protocol::{Digest, Target};
+pub use registry::{CachedHandler, ClearingHandler, Registry, registry};
+#[doc = include_str!("../docs/clears_attribute.md")]
+pub use smart_cache_macros::clears_cache;
+#[doc = include_str!("../docs/attribute.md")]
+pub use smart_cache_macros::smart_cache;
+pub use start::{
+    clear_all, clear_all_blocking, clear_cache, clear_cache_blocking, install, install_named, start,
+};
+pub use stats::Stats;

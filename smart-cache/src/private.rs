@@ -1,0 +1,182 @@
+//! Called by the code that the attributes expand to. Not public API: no promises between
+//! versions.
+
+use std::fmt::{Arguments, Display};
+use std::future::Future;
+
+use axum::response::IntoResponse;
+
+pub use inventory;
+pub use smart_cache_macros::{clears_cache_last, smart_cache_last};
+pub use std::any::type_name_of_val;
+pub use std::option::Option;
+pub use std::{column, file, format_args, line, module_path};
+
+use crate::asked::{Asked, Gathered};
+use crate::cache::SmartCache;
+use crate::cached::Cached;
+use crate::context::{CacheContext, HeadersKept, Shown};
+pub use crate::context::{NoHeaders, PutDebugHandlerBelow, WithHeaders};
+use crate::key::Variant;
+pub use crate::key::{BodyPart, HeaderPart};
+pub use crate::registry::{ClearHandler, ClearSite, Handler, Site};
+
+/// One call of a cached handler, from its arguments to its answer.
+#[derive(Debug)]
+pub struct Call {
+    shown: Option<Shown>,
+    gathered: Gathered,
+}
+
+impl Call {
+    pub fn new<H: HeadersKept>(
+        context: CacheContext<H>,
+        site: &'static Site,
+        type_name: &'static str,
+    ) -> Self {
+        let gathered = Gathered {
+            site,
+            type_name,
+            variant: Variant::new(),
+            key: String::new(),
+            tags: Vec::new(),
+        };
+        Self {
+            shown: context.shown,
+            gathered,
+        }
+    }
+
+    pub fn variant(&mut self) -> &mut Variant {
+        &mut self.gathered.variant
+    }
+
+    pub fn key(&mut self, key: Arguments<'_>) {
+        self.gathered.key = render(key, &mut self.gathered.variant);
+    }
+
+    /// The values of a template with several placeholders: a separator inside one of them must
+    /// not make two requests share an entry.
+    pub fn values(&mut self, values: &[&dyn Display]) {
+        for value in values {
+            self.gathered.variant.push(value);
+        }
+    }
+
+    pub fn tag(&mut self, tag: Arguments<'_>) {
+        let tag = render(tag, &mut self.gathered.variant);
+        self.gathered.tags.push(tag);
+    }
+
+    pub fn part<P: Display + ?Sized>(&mut self, part: &P) {
+        self.gathered.variant.push(part);
+    }
+
+    pub async fn run<T: IntoResponse>(self, handler: impl Future<Output = T>) -> Cached<T> {
+        let Some(mut shown) = self.shown else {
+            return Cached::value(handler.await);
+        };
+        let cache = crate::start::resolve(shown.cache.take(), self.gathered.site.cache).await;
+        let asked = Asked::new(&cache, &shown, &self.gathered);
+        drop((shown, self.gathered));
+        Cached::response(crate::serve::serve(&cache, asked, handler).await)
+    }
+}
+
+/// A key as text. A value that cannot be shown cannot name an entry, so the request stays out.
+fn render(text: Arguments<'_>, variant: &mut Variant) -> String {
+    use std::fmt::Write as _;
+
+    let mut rendered = String::new();
+    if rendered.write_fmt(text).is_err() {
+        variant.bypass();
+        rendered.clear();
+    }
+    rendered
+}
+
+/// One call of a handler that clears.
+#[derive(Debug)]
+pub struct ClearCall {
+    shown: Option<Shown>,
+    site: &'static ClearSite,
+    keys: Vec<String>,
+}
+
+impl ClearCall {
+    pub fn new<H: HeadersKept>(context: CacheContext<H>, site: &'static ClearSite) -> Self {
+        Self {
+            shown: context.shown,
+            site,
+            keys: Vec::new(),
+        }
+    }
+
+    pub fn key(&mut self, key: Arguments<'_>) {
+        // Rendered before the body moves the values away. What cannot be shown names nothing.
+        let key = render(key, &mut Variant::new());
+        if !key.is_empty() {
+            self.keys.push(key);
+        }
+    }
+
+    pub async fn run<T: IntoResponse>(self, handler: impl Future<Output = T>) -> Cached<T> {
+        let is_request = self.shown.is_some();
+        let cache =
+            crate::start::resolve(self.shown.and_then(|shown| shown.cache), self.site.cache).await;
+        let guard = ClearGuard {
+            cache,
+            keys: self.keys,
+        };
+        let value = handler.await;
+        if !is_request {
+            guard.clear().await;
+            return Cached::value(value);
+        }
+        let response = value.into_response();
+        // A 4xx says that nothing was changed; a 5xx may have come after the commit.
+        if response.status().is_client_error() {
+            guard.disarm();
+        } else {
+            guard.clear().await;
+        }
+        Cached::response(response)
+    }
+}
+
+/// Clears when the write is over, also when its request was cancelled or its handler panicked:
+/// a commit may have happened.
+struct ClearGuard {
+    cache: SmartCache,
+    keys: Vec<String>,
+}
+
+impl ClearGuard {
+    /// The write's answer does not depend on the cache: a clear that is not acknowledged is
+    /// logged, distrusted and repeated by the cache.
+    async fn clear(mut self) {
+        let keys = std::mem::take(&mut self.keys);
+        if let Err(why) = self.cache.clear(keys).await {
+            tracing::error!(cause = %why, "the write was answered before its clear was acknowledged");
+        }
+    }
+
+    fn disarm(mut self) {
+        self.keys.clear();
+    }
+}
+
+impl Drop for ClearGuard {
+    fn drop(&mut self) {
+        if !self.keys.is_empty() {
+            self.cache
+                .clear_in_background(std::mem::take(&mut self.keys));
+        }
+    }
+}
+
+/// A value of the type that the user declared, for a `return` behind `if false`: it makes the
+/// compiler report a mismatch on the user's own lines.
+pub fn never<T>() -> T {
+    unreachable!("stands behind `if false`")
+}

@@ -1,0 +1,219 @@
+//! Clears that were not acknowledged: distrusted here at once, repeated until they land.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+
+use crate::backend::Backend;
+use crate::protocol::Target;
+
+/// Pauses between repetitions grow from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Past this many distrusted keys the namespace as a whole is distrusted, and cleared: an
+/// outage must not fill the memory with its writes.
+const MOST_KEYS: usize = 100_000;
+
+/// The clears that this process has not got through yet.
+#[derive(Debug, Default)]
+pub(crate) struct PendingClears {
+    /// How many; read on every request, so that the usual case takes no lock.
+    count: AtomicUsize,
+    wishes: Mutex<Wishes>,
+    retrying: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Wishes {
+    /// Each key with the number of its newest wish: an acknowledgement settles only the wishes
+    /// that were there when the command was sent.
+    keys: HashMap<String, u64>,
+    all: Option<u64>,
+    newest: u64,
+}
+
+impl Wishes {
+    fn len(&self) -> usize {
+        self.keys.len() + usize::from(self.all.is_some())
+    }
+}
+
+/// What a clear is about.
+#[derive(Debug, Clone)]
+pub(crate) enum Wish {
+    Keys(Vec<String>),
+    All,
+}
+
+impl Wish {
+    pub(crate) async fn send(
+        &self,
+        backend: &dyn Backend,
+    ) -> Result<(), crate::error::BackendError> {
+        match self {
+            Self::Keys(keys) => backend.clear(keys).await,
+            Self::All => backend.clear_all().await,
+        }
+    }
+}
+
+impl PendingClears {
+    fn wishes(&self) -> MutexGuard<'_, Wishes> {
+        self.wishes
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// How many clears are pending; a pending clear of everything counts as one.
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Whether an entry depends on something that should be gone.
+    pub(crate) fn distrusts(&self, target: &Target, dynamic: &[Arc<str>]) -> bool {
+        if self.len() == 0 {
+            return false;
+        }
+        let wishes = self.wishes();
+        wishes.all.is_some()
+            || target
+                .names()
+                .chain(dynamic)
+                .any(|name| wishes.keys.contains_key(&**name))
+    }
+
+    /// Remembers a clear that was not acknowledged and repeats it in the background.
+    pub(crate) fn add(self: &Arc<Self>, wish: &Wish, backend: &Arc<dyn Backend>) {
+        let mut wishes = self.wishes();
+        wishes.newest += 1;
+        let number = wishes.newest;
+        match wish {
+            Wish::Keys(keys) => wishes
+                .keys
+                .extend(keys.iter().map(|key| (key.clone(), number))),
+            Wish::All => wishes.all = Some(number),
+        }
+        if wishes.keys.len() > MOST_KEYS {
+            tracing::error!(
+                keys = wishes.keys.len(),
+                "too many unacknowledged clears: the whole namespace is cleared instead"
+            );
+            wishes.keys.clear();
+            wishes.all = Some(number);
+        }
+        self.count.store(wishes.len(), Ordering::Release);
+        drop(wishes);
+        self.retry(backend);
+    }
+
+    /// Starts repeating, unless that is under way. Also called from requests, since the runtime
+    /// that repeated may have ended.
+    pub(crate) fn retry(self: &Arc<Self>, backend: &Arc<dyn Backend>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        if self.len() > 0 && !self.retrying.swap(true, Ordering::AcqRel) {
+            let retrying = Retrying(Arc::downgrade(self));
+            runtime.spawn(repeat(retrying, Arc::clone(backend)));
+        }
+    }
+
+    /// Everything that is pending, as commands, and the number of the newest wish among them.
+    fn snapshot(&self) -> (Vec<Wish>, u64) {
+        let wishes = self.wishes();
+        let mut commands = Vec::new();
+        if wishes.all.is_some() {
+            commands.push(Wish::All);
+        }
+        if !wishes.keys.is_empty() {
+            commands.push(Wish::Keys(wishes.keys.keys().cloned().collect()));
+        }
+        (commands, wishes.newest)
+    }
+
+    fn acknowledged(&self, wish: &Wish, newest: u64) {
+        let mut wishes = self.wishes();
+        match wish {
+            Wish::All => wishes.all = wishes.all.filter(|number| *number > newest),
+            Wish::Keys(keys) => {
+                for key in keys {
+                    if wishes.keys.get(key).is_some_and(|number| *number <= newest) {
+                        wishes.keys.remove(key);
+                    }
+                }
+            }
+        }
+        self.count.store(wishes.len(), Ordering::Release);
+    }
+}
+
+/// Marks the end of repeating, whatever ends it.
+struct Retrying(Weak<PendingClears>);
+
+impl Drop for Retrying {
+    fn drop(&mut self) {
+        if let Some(pending) = self.0.upgrade() {
+            pending.retrying.store(false, Ordering::Release);
+        }
+    }
+}
+
+async fn repeat(retrying: Retrying, backend: Arc<dyn Backend>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        tokio::time::sleep(pause).await;
+        let Some(pending) = retrying.0.upgrade() else {
+            return;
+        };
+        let (commands, newest) = pending.snapshot();
+        for wish in &commands {
+            match wish.send(&*backend).await {
+                Ok(()) => pending.acknowledged(wish, newest),
+                Err(why) => tracing::debug!(cause = %why, "a repeated clear was not acknowledged"),
+            }
+        }
+        if pending.len() == 0 {
+            tracing::info!("all clears are acknowledged");
+            drop(retrying);
+            // A wish that came in between found us still repeating: look once more.
+            pending.retry(&backend);
+            return;
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acknowledgement_settles_only_what_was_sent_before_it() {
+        let pending = PendingClears::default();
+        let target = Target::new("k", &["t"], b"");
+        let wish = Wish::Keys(vec!["k".to_owned()]);
+        pending.wishes().keys.insert("k".to_owned(), 1);
+        pending.count.store(1, Ordering::Release);
+        let (_, newest) = pending.snapshot();
+        pending.wishes().keys.insert("k".to_owned(), newest + 1);
+        pending.acknowledged(&wish, newest);
+        assert!(
+            pending.distrusts(&target, &[]),
+            "the second write's clear is still pending"
+        );
+        pending.acknowledged(&wish, newest + 1);
+        assert!(!pending.distrusts(&target, &[]));
+    }
+
+    #[test]
+    fn a_tag_is_distrusted_like_a_key() {
+        let pending = PendingClears::default();
+        pending.wishes().keys.insert("t".to_owned(), 1);
+        pending.wishes().keys.insert("found".to_owned(), 1);
+        pending.count.store(2, Ordering::Release);
+        assert!(pending.distrusts(&Target::new("k", &["t"], b""), &[]));
+        assert!(pending.distrusts(&Target::new("x", &[], b""), &["found".into()]));
+        assert!(!pending.distrusts(&Target::new("x", &[], b""), &[]));
+    }
+}

@@ -1,0 +1,140 @@
+//! Tokens, their digest, and what an entry depends on.
+
+use std::sync::Arc;
+
+use crate::entry::EntryId;
+
+/// Most tags of one entry, found ones included: a lookup reads the token of each.
+pub(crate) const MAX_TAGS: usize = 1_000;
+
+/// The forty hex digits of the SHA-1 of an entry's tokens. SHA-1 only because Redis computes it
+/// in scripts: the tokens are random, so nobody can choose two lists that collide.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest([u8; 40]);
+
+impl Digest {
+    /// Digests tokens joined by one space, as the scripts do.
+    #[must_use]
+    pub fn of<'a>(tokens: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut sha = sha1_smol::Sha1::new();
+        for (at, token) in tokens.enumerate() {
+            if at > 0 {
+                sha.update(b" ");
+            }
+            sha.update(token);
+        }
+        let mut digits = [0; 40];
+        hex_into(&sha.digest().bytes(), &mut digits);
+        Self(digits)
+    }
+
+    /// Reads forty bytes as a digest; they need not be hex, for they are only compared.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Some(Self(bytes.try_into().ok()?))
+    }
+
+    /// The forty bytes as they are stored.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 40] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+/// An entry and what it depends on: one key and its declared tags.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub(crate) id: EntryId,
+    pub(crate) key: Arc<str>,
+    /// Sorted, unique, without the key: the order of tokens in a digest is fixed.
+    pub(crate) tags: Vec<Arc<str>>,
+}
+
+impl Target {
+    /// The entry that `variant` (bytes that no other request shares) names under `key`.
+    #[must_use]
+    pub fn new(key: &str, tags: &[&str], variant: &[u8]) -> Self {
+        let tags = tags.iter().map(|tag| (*tag).into()).collect();
+        Self::from_parts(EntryId::of(variant), key.into(), tags)
+    }
+
+    pub(crate) fn from_parts(id: EntryId, key: Arc<str>, mut tags: Vec<Arc<str>>) -> Self {
+        tags.sort_unstable();
+        tags.dedup();
+        tags.retain(|tag| *tag != key);
+        Self { id, key, tags }
+    }
+
+    /// The key, then the tags: the order of the tokens behind the namespace's.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        std::iter::once(&self.key).chain(&self.tags)
+    }
+
+    /// Whether a clear of `name` outlaws this entry by what it declares.
+    pub(crate) fn depends_on(&self, name: &str) -> bool {
+        self.names().any(|own| &**own == name)
+    }
+}
+
+/// 128 random bits as hex, fresh for each attempt: a token is never a function of the request.
+pub(crate) struct Nonce([u8; 32]);
+
+impl Nonce {
+    /// Fails only where the operating system has no randomness to give.
+    pub(crate) fn fresh() -> Result<Self, getrandom::Error> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random)?;
+        let mut digits = [0; 32];
+        hex_into(&random, &mut digits);
+        Ok(Self(digits))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut digits = vec![0; 2 * bytes.len()];
+    hex_into(bytes, &mut digits);
+    digits.into_iter().map(char::from).collect()
+}
+
+fn hex_into(bytes: &[u8], digits: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_is_the_one_that_redis_computes() {
+        let tokens: [&[u8]; 2] = [b"a", b"b"];
+        // redis-cli EVAL "return redis.sha1hex('a b')" 0
+        assert_eq!(
+            format!("{:?}", Digest::of(tokens.into_iter())),
+            "7dbde93504122a707f849f2c12bdd9de71b41929"
+        );
+    }
+
+    #[test]
+    fn tags_are_sorted_and_do_not_repeat_the_key() {
+        let target = Target::new("k", &["b", "a", "k", "b"], b"v");
+        assert_eq!(
+            target.names().map(|name| &**name).collect::<Vec<_>>(),
+            ["k", "a", "b"]
+        );
+    }
+}

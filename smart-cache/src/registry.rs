@@ -1,0 +1,178 @@
+//! Every annotated handler of the program, known without calling any of them.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+
+use crate::key::{can_produce, nearest};
+
+/// What the attribute says about one cached handler.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[doc(hidden)]
+pub struct Site {
+    pub module: &'static str,
+    pub name: &'static str,
+    pub file: &'static str,
+    pub line: u32,
+    pub column: u32,
+    pub key: &'static str,
+    pub tags: &'static [&'static str],
+    pub query: Option<&'static [&'static str]>,
+    pub vary: &'static [&'static str],
+    pub ttl_ms: Option<u64>,
+    pub status: &'static [u16],
+    pub cache: Option<&'static str>,
+    pub local: bool,
+    pub max_body: Option<u64>,
+}
+
+/// What the attribute says about one handler that clears.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[doc(hidden)]
+pub struct ClearSite {
+    pub module: &'static str,
+    pub name: &'static str,
+    pub file: &'static str,
+    pub line: u32,
+    pub column: u32,
+    pub keys: &'static [&'static str],
+    pub cache: Option<&'static str>,
+}
+
+/// Collected from the whole program.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct Handler(pub &'static Site);
+
+/// Collected from the whole program.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct ClearHandler(pub &'static ClearSite);
+
+inventory::collect!(Handler);
+inventory::collect!(ClearHandler);
+
+/// A handler with `#[smart_cache(..)]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CachedHandler {
+    /// Its module.
+    pub module: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// Where it stands: file and line.
+    pub place: (&'static str, u32),
+    /// The template of its key.
+    pub key: &'static str,
+    /// The templates of its tags.
+    pub tags: &'static [&'static str],
+    /// The named cache that it uses, if not the default one.
+    pub cache: Option<&'static str>,
+}
+
+/// A handler with `#[clears_cache(..)]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClearingHandler {
+    /// Its module.
+    pub module: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// Where it stands: file and line.
+    pub place: (&'static str, u32),
+    /// The templates of the keys that it clears.
+    pub keys: &'static [&'static str],
+}
+
+/// Every annotated handler of this program.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Registry {
+    /// Those that are cached, by module and name.
+    pub cached: Vec<CachedHandler>,
+    /// Those that clear, by module and name.
+    pub clearing: Vec<ClearingHandler>,
+}
+
+/// Lists every handler with `#[smart_cache(..)]` or `#[clears_cache(..)]` that is linked into
+/// this program, whether it is mounted or not.
+#[must_use]
+pub fn registry() -> Registry {
+    // A generic handler registers once for each codegen unit that has it.
+    let mut seen = HashSet::new();
+    let mut cached: Vec<_> = inventory::iter::<Handler>()
+        .map(|handler| handler.0)
+        .filter(|site| seen.insert((site.module, site.name, site.line, site.key)))
+        .map(|site| CachedHandler {
+            module: site.module,
+            name: site.name,
+            place: (site.file, site.line),
+            key: site.key,
+            tags: site.tags,
+            cache: site.cache,
+        })
+        .collect();
+    let mut seen = HashSet::new();
+    let mut clearing: Vec<_> = inventory::iter::<ClearHandler>()
+        .map(|handler| handler.0)
+        .filter(|site| seen.insert((site.module, site.name, site.line, site.keys)))
+        .map(|site| ClearingHandler {
+            module: site.module,
+            name: site.name,
+            place: (site.file, site.line),
+            keys: site.keys,
+        })
+        .collect();
+    cached.sort_by_key(|handler| (handler.module, handler.name, handler.place));
+    clearing.sort_by_key(|handler| (handler.module, handler.name, handler.place));
+    Registry { cached, clearing }
+}
+
+/// Keys that were used otherwise than by an attribute, so that clearing them is no typo.
+static OTHERS: Mutex<Option<HashSet<String>>> = Mutex::new(None);
+/// The advice is given once for a key, and for this many keys at most.
+static WARNED: Mutex<Option<HashSet<String>>> = Mutex::new(None);
+const MOST_REMEMBERED: usize = 10_000;
+
+/// Remembers a tag that a handler found: nothing in the registry can produce it.
+pub(crate) fn remember(key: &str) {
+    insert_bounded(&OTHERS, key);
+}
+
+/// Whether it was inserted: not there before, and room for it.
+fn insert_bounded(set: &Mutex<Option<HashSet<String>>>, key: &str) -> bool {
+    let mut guard = set
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let set = guard.get_or_insert_default();
+    set.len() < MOST_REMEMBERED && !set.contains(key) && set.insert(key.to_owned())
+}
+
+/// Warns about a key that no annotated handler can produce: a clear of it frees nothing.
+pub(crate) fn advise(keys: &[String]) {
+    for key in keys {
+        let mut templates = inventory::iter::<Handler>()
+            .flat_map(|handler| std::iter::once(&handler.0.key).chain(handler.0.tags));
+        if templates.any(|template| can_produce(template, key)) {
+            continue;
+        }
+        let known = OTHERS
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .as_ref()
+            .is_some_and(|others| others.contains(key));
+        if known || !insert_bounded(&WARNED, key) {
+            continue;
+        }
+        let templates = inventory::iter::<Handler>()
+            .flat_map(|handler| std::iter::once(&handler.0.key).chain(handler.0.tags))
+            .copied();
+        match nearest(key, templates) {
+            Some(near) => {
+                tracing::warn!(%key, nearest = %near, "no cached handler of this program has this key: was the nearest one meant?")
+            }
+            None => {
+                tracing::warn!(%key, "no cached handler of this program has this key: clearing it frees nothing here")
+            }
+        }
+    }
+}

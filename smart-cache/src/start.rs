@@ -1,0 +1,207 @@
+//! The caches that the environment configures: the default one and the named ones.
+//!
+//! Nothing has to be started: the first request that needs a cache makes it. [`start`] does the
+//! same in `main`, where a bad value can still stop the program.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::OnceCell;
+
+use crate::cache::SmartCache;
+use crate::config;
+use crate::error::{ClearError, ConfigError};
+use crate::key::IntoKeys;
+
+static DEFAULT: OnceCell<SmartCache> = OnceCell::const_new();
+static NAMED: Mutex<Option<HashMap<String, Arc<OnceCell<SmartCache>>>>> = Mutex::new(None);
+
+/// Sets up the default cache from the environment, in `main`: connects, gives advice in the log,
+/// flushes if so configured, and lists the cached handlers.
+///
+/// It differs from doing nothing in that a bad value stops the start, and that the first
+/// request finds a connection. A Redis that does not answer is no error: handlers run until it
+/// does. Calling it again returns the same cache.
+///
+/// # Errors
+/// When a `SMART_REDIS_*` variable holds something that cannot be used; the message names the
+/// variable, its value and what is allowed.
+///
+/// # Example
+/// ```no_run
+/// # async fn example() -> Result<(), smart_cache::ConfigError> {
+/// let cache = smart_cache::start().await?;
+/// println!("caching in {}", cache.describe());
+/// # Ok(())
+/// # }
+/// ```
+pub async fn start() -> Result<SmartCache, ConfigError> {
+    let cache = DEFAULT
+        .get_or_try_init(|| SmartCache::builder().env().build())
+        .await?;
+    for name in config::named_caches()? {
+        cell(&name)
+            .get_or_try_init(|| SmartCache::builder().named_env(&name).build())
+            .await?;
+    }
+    list_handlers();
+    Ok(cache.clone())
+}
+
+/// Makes `cache` the default one, for programs that build it in code.
+///
+/// # Errors
+/// [`ConfigError::Taken`] when a default cache is in use already.
+pub fn install(cache: SmartCache) -> Result<(), ConfigError> {
+    DEFAULT.set(cache).map_err(|_| ConfigError::Taken {
+        name: String::new(),
+    })
+}
+
+/// Makes `cache` the one that `cache = "name"` in an attribute means.
+///
+/// # Errors
+/// [`ConfigError::Taken`] when there is one of this name already.
+pub fn install_named(name: &str, cache: SmartCache) -> Result<(), ConfigError> {
+    cell(name).set(cache).map_err(|_| ConfigError::Taken {
+        name: name.to_owned(),
+    })
+}
+
+/// Makes every answer that was cached under these keys or tags gone, on every node: the default
+/// cache's [`SmartCache::clear`].
+///
+/// # Errors
+/// As [`SmartCache::clear`].
+///
+/// # Example
+/// ```no_run
+/// # async fn example(id: u64) -> Result<(), smart_cache::ClearError> {
+/// smart_cache::clear_cache(format!("product:{id}")).await?;
+/// smart_cache::clear_cache(["products", "category:3"]).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Pitfalls
+/// Call it after the commit. A router with a cache of its own (`.layer(Extension(cache))`) is
+/// cleared with that cache's method, or by `#[clears_cache(..)]`.
+#[must_use = "a clear happens when it is awaited, and its error says that other nodes may serve the old answer"]
+pub fn clear_cache(keys: impl IntoKeys) -> impl Future<Output = Result<(), ClearError>> + Send {
+    let keys = keys.into_keys();
+    async move { default_cache().await.clear(keys).await }
+}
+
+/// Makes everything in the default cache's namespace gone: [`SmartCache::clear_all`].
+///
+/// # Errors
+/// As [`SmartCache::clear`].
+#[must_use = "a clear happens when it is awaited, and its error says that other nodes may serve the old answer"]
+pub async fn clear_all() -> Result<(), ClearError> {
+    default_cache().await.clear_all().await
+}
+
+/// [`clear_cache`] for code that cannot await; blocks the thread.
+///
+/// # Errors
+/// As [`SmartCache::clear`].
+#[must_use = "the error says that other nodes may serve the old answer"]
+pub fn clear_cache_blocking(keys: impl IntoKeys) -> Result<(), ClearError> {
+    blocking_default()?.clear_blocking(keys.into_keys())
+}
+
+/// [`clear_all`] for code that cannot await; blocks the thread.
+///
+/// # Errors
+/// As [`SmartCache::clear`].
+#[must_use = "the error says that other nodes may serve the old answer"]
+pub fn clear_all_blocking() -> Result<(), ClearError> {
+    blocking_default()?.clear_all_blocking()
+}
+
+/// The default cache; made from the environment if it is not there yet.
+pub(crate) async fn default_cache() -> &'static SmartCache {
+    DEFAULT
+        .get_or_init(|| async {
+            list_handlers();
+            or_broken(SmartCache::builder().env().build().await)
+        })
+        .await
+}
+
+/// The cache that a handler uses: the one it names, else the router's, else the default one.
+pub(crate) async fn resolve(router: Option<SmartCache>, name: Option<&str>) -> SmartCache {
+    match (name, router) {
+        (Some(name), _) => named(name).await,
+        (None, Some(cache)) => cache,
+        (None, None) => default_cache().await.clone(),
+    }
+}
+
+async fn named(name: &str) -> SmartCache {
+    let cell = cell(name);
+    let made = cell.get_or_init(|| async {
+        let known = config::named_caches();
+        or_broken(match known {
+            Ok(known) if known.iter().any(|known| known == name) => {
+                SmartCache::builder().named_env(name).build().await
+            }
+            Ok(known) => Err(ConfigError::UnknownCache {
+                name: name.to_owned(),
+                known: known.join(", "),
+            }),
+            Err(why) => Err(why),
+        })
+    });
+    made.await.clone()
+}
+
+fn cell(name: &str) -> Arc<OnceCell<SmartCache>> {
+    let mut named = NAMED
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    Arc::clone(
+        named
+            .get_or_insert_default()
+            .entry(name.to_owned())
+            .or_default(),
+    )
+}
+
+/// A request cannot be stopped by a bad value: its handler runs, and the log says why.
+fn or_broken(made: Result<SmartCache, ConfigError>) -> SmartCache {
+    made.unwrap_or_else(|why| {
+        tracing::error!(cause = %why, "CACHE NOT ACTIVE: a setting cannot be used; call smart_cache::start() in main to stop the start instead");
+        SmartCache::broken(why)
+    })
+}
+
+/// The default cache for a caller that blocks. Making it needs a runtime, so a thread of its own
+/// lends one.
+fn blocking_default() -> Result<SmartCache, ClearError> {
+    if let Some(cache) = DEFAULT.get() {
+        return Ok(cache.clone());
+    }
+    let made = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .ok()?;
+        Some(runtime.block_on(default_cache()).clone())
+    });
+    let stopped =
+        || crate::error::BackendError::Disconnected("no thread for blocking clears".into()).into();
+    made.join().ok().flatten().ok_or_else(stopped)
+}
+
+fn list_handlers() {
+    let registry = crate::registry::registry();
+    tracing::info!(
+        cached = registry.cached.len(),
+        clearing = registry.clearing.len(),
+        "annotated handlers"
+    );
+    for handler in &registry.cached {
+        tracing::info!(handler = %format_args!("{}::{}", handler.module, handler.name), key = handler.key, tags = ?handler.tags, "cached");
+    }
+}

@@ -1,0 +1,146 @@
+//! Counters that an operator can read: one relaxed addition each, never a lock.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::backend::Stored;
+use crate::policy::Bypass;
+
+/// The counters of one cache.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    collapsed: AtomicU64,
+    bypasses: [AtomicU64; Bypass::COUNT],
+    handler_micros_saved: AtomicU64,
+    stored: AtomicU64,
+    stored_bytes: AtomicU64,
+    refused_cleared: AtomicU64,
+    refused_lease: AtomicU64,
+    refused_young: AtomicU64,
+    failed_stores: AtomicU64,
+    corrupt: AtomicU64,
+    clears: AtomicU64,
+    failed_clears: AtomicU64,
+}
+
+/// What a cache has done since it was built; a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Requests answered from the cache.
+    pub hits: u64,
+    /// Requests whose handler ran to fill an entry.
+    pub misses: u64,
+    /// Requests that were given the answer of another one's handler.
+    pub collapsed: u64,
+    /// Requests that neither used nor filled the cache, by reason; only reasons that occurred.
+    pub bypasses: Vec<(Bypass, u64)>,
+    /// The handler time that hits did not spend.
+    pub handler_time_saved: Duration,
+    /// Answers that were stored.
+    pub stored: u64,
+    /// Their bytes, heads included.
+    pub stored_bytes: u64,
+    /// Stores refused because a key or tag was cleared while the handler ran.
+    pub refused_cleared: u64,
+    /// Stores refused because the lease had passed on.
+    pub refused_lease: u64,
+    /// Stores refused because a tag that the handler found was too new.
+    pub refused_young: u64,
+    /// Stores that the backend did not acknowledge.
+    pub failed_stores: u64,
+    /// Stored entries that could not be read.
+    pub corrupt: u64,
+    /// Acknowledged clears.
+    pub clears: u64,
+    /// Clears that were not acknowledged at once.
+    pub failed_clears: u64,
+    /// Clears that are still being repeated.
+    pub pending_clears: usize,
+    /// Handlers that are filling an entry now.
+    pub flights: usize,
+    /// Whether the backend answers at the moment.
+    pub available: bool,
+}
+
+fn add(counter: &AtomicU64, amount: u64) {
+    counter.fetch_add(amount, Ordering::Relaxed);
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+impl Counters {
+    pub(crate) fn hit(&self, saved: Duration) {
+        add(&self.hits, 1);
+        add(&self.handler_micros_saved, saved.as_micros() as u64);
+    }
+
+    pub(crate) fn miss(&self) {
+        add(&self.misses, 1);
+    }
+
+    pub(crate) fn collapsed(&self) {
+        add(&self.collapsed, 1);
+    }
+
+    pub(crate) fn bypass(&self, bypass: Bypass) {
+        add(&self.bypasses[bypass as usize], 1);
+    }
+
+    pub(crate) fn store(&self, outcome: Option<Stored>, bytes: usize) {
+        match outcome {
+            Some(Stored::Landed(_)) => {
+                add(&self.stored, 1);
+                add(&self.stored_bytes, bytes as u64);
+            }
+            Some(Stored::Cleared) => add(&self.refused_cleared, 1),
+            Some(Stored::LeaseLost) => add(&self.refused_lease, 1),
+            Some(Stored::YoungTag) => add(&self.refused_young, 1),
+            None => add(&self.failed_stores, 1),
+        }
+    }
+
+    pub(crate) fn corrupt(&self) {
+        add(&self.corrupt, 1);
+    }
+
+    pub(crate) fn clear(&self, acknowledged: bool) {
+        add(
+            if acknowledged {
+                &self.clears
+            } else {
+                &self.failed_clears
+            },
+            1,
+        );
+    }
+
+    pub(crate) fn snapshot(&self, pending_clears: usize, flights: usize, available: bool) -> Stats {
+        let bypasses = Bypass::ALL
+            .iter()
+            .map(|bypass| (*bypass, read(&self.bypasses[*bypass as usize])));
+        Stats {
+            hits: read(&self.hits),
+            misses: read(&self.misses),
+            collapsed: read(&self.collapsed),
+            bypasses: bypasses.filter(|(_, count)| *count > 0).collect(),
+            handler_time_saved: Duration::from_micros(read(&self.handler_micros_saved)),
+            stored: read(&self.stored),
+            stored_bytes: read(&self.stored_bytes),
+            refused_cleared: read(&self.refused_cleared),
+            refused_lease: read(&self.refused_lease),
+            refused_young: read(&self.refused_young),
+            failed_stores: read(&self.failed_stores),
+            corrupt: read(&self.corrupt),
+            clears: read(&self.clears),
+            failed_clears: read(&self.failed_clears),
+            pending_clears,
+            flights,
+            available,
+        }
+    }
+}

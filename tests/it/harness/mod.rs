@@ -1,0 +1,7 @@
+//! The harness shown to do what the suites rely on.
+
+mod chaos;
+mod gate;
+mod http;
+mod process;
+mod redis_server;

@@ -1,0 +1,9 @@
+//! The integration tests: one program, one module for each subject.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed step is a failed test, and its line says which"
+)]
+
+mod harness;
+mod protocol;

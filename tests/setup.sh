@@ -1,0 +1,37 @@
+# Sourced by the scripts of this folder: says what happens, installs what is missing.
+
+# One line that stands out from what the programs print.
+say() {
+    printf '\n== %s\n' "$*" >&2
+}
+
+# need COMMAND PACKAGE: installs the package unless the command is there.
+need() {
+    if command -v "$1" >/dev/null 2>&1; then
+        return
+    fi
+    say "installing $2, because $1 is missing"
+    local root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        root=(sudo)
+    fi
+    # Debian starts a server when it installs one; the tests start their own.
+    local policy=/usr/sbin/policy-rc.d
+    local forbidden=
+    if [ "$2" = redis-server ] && [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" >/dev/null
+        "${root[@]}" chmod +x "$policy"
+        forbidden=yes
+    fi
+    local installed=yes
+    "${root[@]}" apt-get update -qq &&
+        "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null ||
+        installed=
+    if [ -n "$forbidden" ]; then
+        "${root[@]}" rm -f "$policy"
+    fi
+    if [ -z "$installed" ]; then
+        say "apt-get could not install $2: install $1 by hand"
+        return 1
+    fi
+}

@@ -1,0 +1,170 @@
+//! The server that the numbers are measured with.
+//!
+//! `load -- MODE PORT [--threads N] [--body BYTES]`, with `GET /item/{id}` and `GET /calls`.
+//!
+//! | mode | what a request to `/item/{id}` costs |
+//! |---|---|
+//! | `plain` | the handler alone, which returns a ready `Bytes`: no cache |
+//! | `local` | a hit of the cache as it comes, local tier included |
+//! | `redis` | a hit of the cache without its local tier: a round trip each |
+//! | `raw-get` | a handler written by hand: one GET on a multiplexed connection |
+//!
+//! `SMART_REDIS_*` says where Redis is. `/calls` counts the runs of the handler behind the cache.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+use bytes::Bytes;
+use smart_cache::{SmartCache, smart_cache};
+
+/// Runs of the handler.
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// What the handlers answer with: made once.
+#[derive(Clone)]
+struct Ready(Bytes);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Plain,
+    Local,
+    Redis,
+    RawGet,
+}
+
+struct Args {
+    mode: Mode,
+    port: u16,
+    threads: usize,
+    body: usize,
+}
+
+const USAGE: &str = "usage: load plain|local|redis|raw-get PORT [--threads N] [--body BYTES]";
+
+impl Args {
+    fn parse() -> Result<Self, String> {
+        let mut words = std::env::args().skip(1);
+        let mode = match words.next().as_deref() {
+            Some("plain") => Mode::Plain,
+            Some("local") => Mode::Local,
+            Some("redis") => Mode::Redis,
+            Some("raw-get") => Mode::RawGet,
+            other => return Err(format!("unknown mode {other:?}; {USAGE}")),
+        };
+        let port = words.next().and_then(|port| port.parse().ok()).ok_or(USAGE)?;
+        let mut args = Self { mode, port, threads: 1, body: 1024 };
+        while let Some(flag) = words.next() {
+            let value = words.next().and_then(|value| value.parse().ok()).ok_or(USAGE)?;
+            match flag.as_str() {
+                "--threads" => args.threads = value,
+                "--body" => args.body = value,
+                _ => return Err(format!("unknown flag {flag}; {USAGE}")),
+            }
+        }
+        Ok(args)
+    }
+}
+
+fn main() -> ExitCode {
+    match Args::parse().and_then(|args| run(&args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("load: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), String> {
+    let mut runtime = if args.threads > 1 {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    if args.threads > 1 {
+        runtime.worker_threads(args.threads);
+    }
+    let runtime = runtime.enable_all().build().map_err(|why| why.to_string())?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: &Args) -> Result<(), String> {
+    let ready = Ready(json_of(args.body));
+    let app = match args.mode {
+        Mode::Plain => Router::new().route("/item/{id}", get(plain)).with_state(ready),
+        Mode::Local | Mode::Redis => {
+            let builder = SmartCache::builder().env();
+            let builder = if args.mode == Mode::Redis { builder.local_capacity(0) } else { builder };
+            let cache = builder.build().await.map_err(|why| why.to_string())?;
+            Router::new().route("/item/{id}", get(cached)).layer(Extension(cache)).with_state(ready)
+        }
+        Mode::RawGet => {
+            let connection = raw_connection().await.map_err(|why| why.to_string())?;
+            Router::new().route("/item/{id}", get(raw_get)).with_state(Raw { connection, ready })
+        }
+    };
+    let app = app.route("/calls", get(|| async { CALLS.load(Ordering::Relaxed).to_string() }));
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", args.port)).await.map_err(|why| why.to_string())?;
+    println!("listening on {}", listener.local_addr().map_err(|why| why.to_string())?);
+    axum::serve(listener, app).await.map_err(|why| why.to_string())
+}
+
+/// A JSON string of exactly this many bytes.
+fn json_of(length: usize) -> Bytes {
+    let mut body = String::from("\"");
+    body.extend(std::iter::repeat_n('x', length.saturating_sub(2)));
+    body.push('"');
+    body.into()
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+fn json(body: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, JSON)], body).into_response()
+}
+
+async fn plain(State(Ready(body)): State<Ready>, Path(_id): Path<u64>) -> Response {
+    CALLS.fetch_add(1, Ordering::Relaxed);
+    json(body)
+}
+
+#[smart_cache("item:{id}")]
+async fn cached(State(Ready(body)): State<Ready>, Path(id): Path<u64>) -> Response {
+    CALLS.fetch_add(1, Ordering::Relaxed);
+    json(body)
+}
+
+/// State of the handler that is written by hand.
+#[derive(Clone)]
+struct Raw {
+    connection: redis::aio::MultiplexedConnection,
+    ready: Ready,
+}
+
+async fn raw_get(State(raw): State<Raw>, Path(id): Path<u64>) -> Result<Response, StatusCode> {
+    let (mut connection, key) = (raw.connection, format!("raw:{id}"));
+    let failed = |_| StatusCode::BAD_GATEWAY;
+    let found: Option<Vec<u8>> = redis::cmd("GET").arg(&key).query_async(&mut connection).await.map_err(failed)?;
+    if let Some(body) = found {
+        return Ok(json(body.into()));
+    }
+    CALLS.fetch_add(1, Ordering::Relaxed);
+    let body = raw.ready.0;
+    redis::cmd("SET").arg(&key).arg(&body[..]).query_async::<()>(&mut connection).await.map_err(failed)?;
+    Ok(json(body))
+}
+
+async fn raw_connection() -> redis::RedisResult<redis::aio::MultiplexedConnection> {
+    let variable = |name: &str| std::env::var(format!("SMART_REDIS_{name}")).ok();
+    let url = variable("URL").unwrap_or_else(|| {
+        let host = variable("HOST").unwrap_or_else(|| "127.0.0.1".to_owned());
+        let port = variable("PORT").unwrap_or_else(|| "6379".to_owned());
+        format!("redis://{host}:{port}/{}", variable("DB").unwrap_or_default())
+    });
+    redis::Client::open(url)?.get_multiplexed_async_connection().await
+}

@@ -1,0 +1,24 @@
+//! The parts of the harness, one for each file.
+
+mod certificates;
+mod chaos;
+mod gate;
+mod http;
+mod interleave;
+mod namespace;
+mod process;
+mod redis_options;
+mod redis_server;
+mod resp;
+mod wait;
+
+pub use certificates::Certificates;
+pub use chaos::{Captured, Chaos, Direction, Held, Loss, Replay};
+pub use gate::Gate;
+pub use http::{Client, Served, serve};
+pub use interleave::{count, orders, orders_or_sample, sample};
+pub use namespace::namespace;
+pub use process::{Program, workspace_program};
+pub use redis_options::RedisOptions;
+pub use redis_server::RedisServer;
+pub use wait::{DEADLINE, eventually, within};

@@ -1,0 +1,6 @@
+use smart_cache::smart_cache;
+
+#[smart_cache("page", vary("accept language", "", "*", "accept"))]
+async fn page() {}
+
+fn main() {}
