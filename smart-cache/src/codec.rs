@@ -14,7 +14,7 @@
 //! meta and the body: what was truncated, damaged, written by another format or moved to
 //! another name is no entry, which is a miss. The body is sliced out, never copied.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -29,6 +29,59 @@ const MAGIC: [u8; 3] = *b"SC\x01";
 const FORMAT: u8 = 1;
 /// Format, checksum and length in front of the meta.
 const RECORD_FIXED: usize = 1 + 4 + 4;
+
+/// An entry as a backend keeps it: head and record. Decoded at most once, however many requests
+/// were given it.
+#[derive(Clone)]
+pub struct Payload {
+    bytes: Bytes,
+    entry: Arc<OnceLock<Option<Arc<Entry>>>>,
+}
+
+impl Payload {
+    /// The entry; `None` for bytes that cannot be read.
+    pub(crate) fn entry(&self, id: EntryId) -> Option<Arc<Entry>> {
+        self.entry
+            .get_or_init(|| decode(id, &self.bytes).map(Arc::new))
+            .clone()
+    }
+
+    /// The tags that the handler had found.
+    pub(crate) fn dynamic(&self) -> Vec<Arc<str>> {
+        Head::read(&self.bytes)
+            .map(|(head, _)| head.dynamic)
+            .unwrap_or_default()
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            entry: Arc::default(),
+        }
+    }
+}
+
+impl std::ops::Deref for Payload {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl PartialEq<[u8]> for Payload {
+    fn eq(&self, other: &[u8]) -> bool {
+        self.bytes == other
+    }
+}
+
+impl std::fmt::Debug for Payload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Payload({} bytes)", self.bytes.len())
+    }
+}
 
 /// What an entry depends on, as its head says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +109,14 @@ impl Head {
         let statics = std::iter::once(&self.key).chain(&self.tags);
         names(out, 1 + self.tags.len(), statics);
         names(out, self.dynamic.len(), self.dynamic.iter());
+    }
+
+    /// Where the record begins, without reading the names.
+    fn end(bytes: &[u8]) -> Option<usize> {
+        let mut rest = bytes.strip_prefix(&MAGIC)?;
+        let statics = each_name(&mut rest, |_| Some(()))?;
+        each_name(&mut rest, |_| Some(()))?;
+        (statics > 0).then_some(bytes.len() - rest.len())
     }
 
     /// Reads a head from the start of `bytes`; also returns where the record begins.
@@ -89,16 +150,26 @@ fn names<'a>(out: &mut Vec<u8>, count: usize, list: impl Iterator<Item = &'a Arc
 
 /// Reads a counted list of names and moves `rest` behind it.
 fn read_names(rest: &mut &[u8]) -> Option<Vec<Arc<str>>> {
+    let mut list = Vec::new();
+    each_name(rest, |name| {
+        list.push(std::str::from_utf8(name).ok()?.into());
+        Some(())
+    })?;
+    Some(list)
+}
+
+/// Goes over a counted list of names and moves `rest` behind it; how many there were.
+fn each_name<'a>(rest: &mut &'a [u8], mut each: impl FnMut(&'a [u8]) -> Option<()>) -> Option<u16> {
     let (count, tail) = rest.split_first_chunk::<2>()?;
     *rest = tail;
-    let mut list = Vec::new();
-    for _ in 0..u16::from_le_bytes(*count) {
+    let count = u16::from_le_bytes(*count);
+    for _ in 0..count {
         let (length, tail) = rest.split_first_chunk::<4>()?;
         let (name, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        list.push(std::str::from_utf8(name).ok()?.into());
+        each(name)?;
         *rest = tail;
     }
-    Some(list)
+    Some(count)
 }
 
 /// Encodes head and record, ready for the store script.
@@ -134,7 +205,7 @@ pub(crate) fn encode(id: EntryId, head: &Head, entry: &Entry) -> Vec<u8> {
 
 /// Decodes what [`encode`] wrote; `None` for anything else.
 pub(crate) fn decode(id: EntryId, bytes: &Bytes) -> Option<Entry> {
-    let (_, record) = Head::read(bytes)?;
+    let record = Head::end(bytes)?;
     let fixed = bytes.get(record..record + RECORD_FIXED)?;
     let crc = u32::from_le_bytes([fixed[1], fixed[2], fixed[3], fixed[4]]);
     let meta_length = u32::from_le_bytes([fixed[5], fixed[6], fixed[7], fixed[8]]) as usize;

@@ -52,7 +52,7 @@ impl std::fmt::Debug for EntryId {
 }
 
 /// One stored response.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -83,7 +83,7 @@ impl Entry {
 
     /// The stored answer with its `Age` (RFC 9111, section 5.1). An `Age` that the handler
     /// itself had sent is added to.
-    pub(crate) fn into_response(self, now: SystemTime) -> Response {
+    pub(crate) fn to_response(&self, now: SystemTime) -> Response {
         let own = now
             .duration_since(self.created)
             .map_or(0, |age| age.as_secs());
@@ -91,9 +91,9 @@ impl Entry {
             .headers
             .get(header::AGE)
             .and_then(|age| age.to_str().ok()?.trim().parse::<u64>().ok());
-        let mut response = Response::new(Body::from(self.body));
+        let mut response = Response::new(Body::from(self.body.clone()));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        *response.headers_mut() = self.headers.clone();
         let age = own.saturating_add(inherited.unwrap_or(0));
         response.headers_mut().insert(header::AGE, age_value(age));
         response

@@ -40,7 +40,7 @@ pub(crate) async fn serve<T: IntoResponse>(
     let mut limits = cache.limits();
     for _ in 0..MOST_LOOKUPS {
         let missed = match find(cache, &asked, limits.patience).await {
-            Found::Entry(entry) => return hit(cache, entry),
+            Found::Entry(entry) => return hit(cache, &entry),
             Found::Nothing(missed) => missed,
             Found::Refused(bypass) => return alone(cache, bypass, handler).await,
         };
@@ -51,8 +51,8 @@ pub(crate) async fn serve<T: IntoResponse>(
             Turn::Lead(lead) => return fill(cache, &asked, lead, handler).await,
             Turn::Shared(entry) => return share(cache, &entry),
             Turn::Alone(bypass) => return alone(cache, bypass, handler).await,
-            Turn::Filled(payload) => match codec::decode(asked.target.id, &payload) {
-                Some(entry) => return hit(cache, entry),
+            Turn::Filled(payload) => match payload.entry(asked.target.id) {
+                Some(entry) => return hit(cache, &entry),
                 None => discard(cache, &asked).await,
             },
             Turn::LookAgain => {}
@@ -64,7 +64,7 @@ pub(crate) async fn serve<T: IntoResponse>(
 
 /// What the backend has for a request.
 enum Found {
-    Entry(Entry),
+    Entry(Arc<Entry>),
     Nothing(Missed),
     Refused(Bypass),
 }
@@ -84,17 +84,15 @@ async fn find(cache: &SmartCache, asked: &Asked<'_>, patience: Instant) -> Found
     }
     match cache.inner.backend.lookup(&asked.target, patience).await {
         Ok(Lookup::Hit(payload)) => {
-            let dynamic = || {
-                Head::read(&payload)
-                    .map(|(head, _)| head.dynamic)
-                    .unwrap_or_default()
-            };
             if cache.inner.pending.len() > 0
-                && cache.inner.pending.distrusts(&asked.target, &dynamic())
+                && cache
+                    .inner
+                    .pending
+                    .distrusts(&asked.target, &payload.dynamic())
             {
                 return Found::Refused(Bypass::PendingClear);
             }
-            match codec::decode(asked.target.id, &payload) {
+            match payload.entry(asked.target.id) {
                 Some(entry) => Found::Entry(entry),
                 None => {
                     discard(cache, asked).await;
@@ -247,16 +245,16 @@ async fn discard(cache: &SmartCache, asked: &Asked<'_>) {
     }
 }
 
-fn hit(cache: &SmartCache, entry: Entry) -> Response {
+fn hit(cache: &SmartCache, entry: &Entry) -> Response {
     cache.inner.counters.hit(entry.took);
-    finish(cache, entry.into_response(SystemTime::now()), Status::Hit)
+    finish(cache, entry.to_response(SystemTime::now()), Status::Hit)
 }
 
 fn share(cache: &SmartCache, entry: &Entry) -> Response {
     cache.inner.counters.collapsed();
     finish(
         cache,
-        entry.clone().into_response(SystemTime::now()),
+        entry.to_response(SystemTime::now()),
         Status::Collapsed,
     )
 }

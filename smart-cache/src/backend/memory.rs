@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use quick_cache::{DefaultHashBuilder, Lifecycle};
 
-use super::{Backend, BoxFuture, Filling, Lease, Lookup, Stored, Ticket};
+use super::{Backend, BoxFuture, Filling, Lease, Lookup, Payload, Stored, Ticket};
 use crate::entry::EntryId;
 use crate::error::BackendError;
 use crate::protocol::{Digest, Nonce, Target};
@@ -61,7 +61,7 @@ struct Kept {
     digest: Digest,
     /// The second digest, with the tags it is over.
     dynamic: Option<(Digest, Vec<Arc<str>>)>,
-    payload: Bytes,
+    payload: Payload,
     expires: Option<Instant>,
 }
 
@@ -241,7 +241,7 @@ impl MemoryBackend {
             key: Arc::clone(&target.key),
             digest: lease.digest,
             dynamic: (!filling.dynamic.is_empty()).then(|| (second, filling.dynamic.to_vec())),
-            payload: Bytes::copy_from_slice(filling.payload),
+            payload: Bytes::copy_from_slice(filling.payload).into(),
             expires: ttl.map(|ttl| now + ttl),
         };
         state.insert(target.id, kept, self.max_variants);

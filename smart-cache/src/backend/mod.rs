@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+pub use crate::codec::Payload;
 use crate::error::BackendError;
 use crate::protocol::{Digest, Target};
 
@@ -24,10 +25,10 @@ pub use redis::{RedisBackend, RedisOptions};
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What a lookup found.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Lookup {
     /// The entry's head and record; the tokens are those of its digest.
-    Hit(Bytes),
+    Hit(Payload),
     /// No entry that proves that it is current.
     Miss {
         /// The digest of the static tokens now; `None` when one of them is missing.
@@ -43,7 +44,7 @@ pub enum Lookup {
 #[derive(Debug)]
 pub enum Ticket {
     /// Somebody filled the entry meanwhile: its head and record.
-    Filled(Bytes),
+    Filled(Payload),
     /// Run the handler and store its answer under this lease.
     Lead(Lease),
     /// Another process is filling the entry.

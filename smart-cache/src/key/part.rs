@@ -245,14 +245,13 @@ mod extra {
     //! The same for the extractors of axum-extra.
 
     use axum_extra::either::{Either, Either3, Either4, Either5, Either6, Either7, Either8};
-    use axum_extra::extract::{Cached, OptionalPath, OptionalQuery, Query, WithRejection};
+    use axum_extra::extract::{Cached, OptionalQuery, Query, WithRejection};
 
     use super::{KeyPart, Shows, Variant};
 
     parts! {
         [T] Query<T> => Query;
         [T] OptionalQuery<T> => Query;
-        [T] OptionalPath<T> => Path;
     }
 
     #[diagnostic::do_not_recommend]

@@ -102,13 +102,24 @@ impl Nonce {
 
 /// Lower-case hex digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    let mut digits = vec![0; 2 * bytes.len()];
-    hex_into(bytes, &mut digits);
-    digits.into_iter().map(char::from).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    push_hex(&mut text, bytes);
+    text
 }
 
+/// Writes lower-case hex digits behind a text.
+pub(crate) fn push_hex(text: &mut String, bytes: &[u8]) {
+    for chunk in bytes.chunks(32) {
+        let mut digits = [0; 64];
+        let digits = &mut digits[..2 * chunk.len()];
+        hex_into(chunk, digits);
+        text.push_str(std::str::from_utf8(digits).unwrap_or_default());
+    }
+}
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 fn hex_into(bytes: &[u8], digits: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
         pair[1] = DIGITS[usize::from(byte & 15)];

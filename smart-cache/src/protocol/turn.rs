@@ -8,9 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
-use crate::backend::{Backend, Ticket};
+use crate::backend::{Backend, Payload, Ticket};
 use crate::entry::Entry;
 use crate::policy::Bypass;
 use crate::protocol::flight::{Flights, Landing, Leader, Seat};
@@ -23,7 +21,7 @@ pub(crate) enum Turn {
     /// Run the handler; its answer may be stored.
     Lead(Lead),
     /// Somebody filled the entry meanwhile: head and record.
-    Filled(Bytes),
+    Filled(Payload),
     /// The answer of the request that was followed.
     Shared(Arc<Entry>),
     /// Look the entry up again.

@@ -14,11 +14,11 @@
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Extension, Router};
 use bytes::Bytes;
 use smart_cache::{SmartCache, smart_cache};
 
@@ -56,10 +56,21 @@ impl Args {
             Some("raw-get") => Mode::RawGet,
             other => return Err(format!("unknown mode {other:?}; {USAGE}")),
         };
-        let port = words.next().and_then(|port| port.parse().ok()).ok_or(USAGE)?;
-        let mut args = Self { mode, port, threads: 1, body: 1024 };
+        let port = words
+            .next()
+            .and_then(|port| port.parse().ok())
+            .ok_or(USAGE)?;
+        let mut args = Self {
+            mode,
+            port,
+            threads: 1,
+            body: 1024,
+        };
         while let Some(flag) = words.next() {
-            let value = words.next().and_then(|value| value.parse().ok()).ok_or(USAGE)?;
+            let value = words
+                .next()
+                .and_then(|value| value.parse().ok())
+                .ok_or(USAGE)?;
             match flag.as_str() {
                 "--threads" => args.threads = value,
                 "--body" => args.body = value,
@@ -89,29 +100,53 @@ fn run(args: &Args) -> Result<(), String> {
     if args.threads > 1 {
         runtime.worker_threads(args.threads);
     }
-    let runtime = runtime.enable_all().build().map_err(|why| why.to_string())?;
+    let runtime = runtime
+        .enable_all()
+        .build()
+        .map_err(|why| why.to_string())?;
     runtime.block_on(serve(args))
 }
 
 async fn serve(args: &Args) -> Result<(), String> {
     let ready = Ready(json_of(args.body));
     let app = match args.mode {
-        Mode::Plain => Router::new().route("/item/{id}", get(plain)).with_state(ready),
+        Mode::Plain => Router::new()
+            .route("/item/{id}", get(plain))
+            .with_state(ready),
         Mode::Local | Mode::Redis => {
             let builder = SmartCache::builder().env();
-            let builder = if args.mode == Mode::Redis { builder.local_capacity(0) } else { builder };
+            let builder = if args.mode == Mode::Redis {
+                builder.local_capacity(0)
+            } else {
+                builder
+            };
             let cache = builder.build().await.map_err(|why| why.to_string())?;
-            Router::new().route("/item/{id}", get(cached)).layer(Extension(cache)).with_state(ready)
+            smart_cache::install(cache).map_err(|why| why.to_string())?;
+            Router::new()
+                .route("/item/{id}", get(cached))
+                .with_state(ready)
         }
         Mode::RawGet => {
             let connection = raw_connection().await.map_err(|why| why.to_string())?;
-            Router::new().route("/item/{id}", get(raw_get)).with_state(Raw { connection, ready })
+            Router::new()
+                .route("/item/{id}", get(raw_get))
+                .with_state(Raw { connection, ready })
         }
     };
-    let app = app.route("/calls", get(|| async { CALLS.load(Ordering::Relaxed).to_string() }));
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", args.port)).await.map_err(|why| why.to_string())?;
-    println!("listening on {}", listener.local_addr().map_err(|why| why.to_string())?);
-    axum::serve(listener, app).await.map_err(|why| why.to_string())
+    let app = app.route(
+        "/calls",
+        get(|| async { CALLS.load(Ordering::Relaxed).to_string() }),
+    );
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", args.port))
+        .await
+        .map_err(|why| why.to_string())?;
+    println!(
+        "listening on {}",
+        listener.local_addr().map_err(|why| why.to_string())?
+    );
+    axum::serve(listener, app)
+        .await
+        .map_err(|why| why.to_string())
 }
 
 /// A JSON string of exactly this many bytes.
@@ -149,13 +184,22 @@ struct Raw {
 async fn raw_get(State(raw): State<Raw>, Path(id): Path<u64>) -> Result<Response, StatusCode> {
     let (mut connection, key) = (raw.connection, format!("raw:{id}"));
     let failed = |_| StatusCode::BAD_GATEWAY;
-    let found: Option<Vec<u8>> = redis::cmd("GET").arg(&key).query_async(&mut connection).await.map_err(failed)?;
+    let found: Option<Vec<u8>> = redis::cmd("GET")
+        .arg(&key)
+        .query_async(&mut connection)
+        .await
+        .map_err(failed)?;
     if let Some(body) = found {
         return Ok(json(body.into()));
     }
     CALLS.fetch_add(1, Ordering::Relaxed);
     let body = raw.ready.0;
-    redis::cmd("SET").arg(&key).arg(&body[..]).query_async::<()>(&mut connection).await.map_err(failed)?;
+    redis::cmd("SET")
+        .arg(&key)
+        .arg(&body[..])
+        .query_async::<()>(&mut connection)
+        .await
+        .map_err(failed)?;
     Ok(json(body))
 }
 
@@ -164,7 +208,12 @@ async fn raw_connection() -> redis::RedisResult<redis::aio::MultiplexedConnectio
     let url = variable("URL").unwrap_or_else(|| {
         let host = variable("HOST").unwrap_or_else(|| "127.0.0.1".to_owned());
         let port = variable("PORT").unwrap_or_else(|| "6379".to_owned());
-        format!("redis://{host}:{port}/{}", variable("DB").unwrap_or_default())
+        format!(
+            "redis://{host}:{port}/{}",
+            variable("DB").unwrap_or_default()
+        )
     });
-    redis::Client::open(url)?.get_multiplexed_async_connection().await
+    redis::Client::open(url)?
+        .get_multiplexed_async_connection()
+        .await
 }

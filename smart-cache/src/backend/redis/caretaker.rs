@@ -11,7 +11,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use redis::Value;
 
 use super::link::{Up, field, text};
-use super::{DIGESTS, Shared, array, bytes, integer, nonce, scripts};
+use super::lookup::DIGESTS;
+use super::{Shared, array, bytes, integer, nonce, scripts};
 use crate::codec::Head;
 use crate::entry::EntryId;
 use crate::error::BackendError;

@@ -6,6 +6,7 @@
 
 mod caretaker;
 mod link;
+mod lookup;
 mod names;
 mod scripts;
 
@@ -16,20 +17,15 @@ use bytes::Bytes;
 use redis::{ConnectionInfo, ScriptInvocation, Value};
 
 use self::link::{Link, Up};
+use self::lookup::Batches;
 use self::names::Names;
 use super::{Backend, BoxFuture, Filling, Lease, Lookup, Stored, Ticket};
-use crate::codec::Head;
 use crate::error::{BackendError, ConfigError};
 use crate::protocol::{Digest, Nonce, Target};
 
 /// A minted token that no store has made permanent lives this long: a scan of random ids must
 /// not fill Redis with tokens of 404s.
 const UNUSED_TOKEN_LIFE: Duration = Duration::from_secs(3600);
-/// The two digests in front of every entry.
-const DIGESTS: usize = 80;
-/// In place of the second digest when an entry has no dynamic tags.
-const NO_DYNAMIC: [u8; 40] = [b'-'; 40];
-
 /// How a [`RedisBackend`] behaves; [`RedisOptions::default`] is what the environment gives when
 /// nothing is set.
 #[derive(Debug, Clone)]
@@ -70,17 +66,24 @@ impl Default for RedisOptions {
 
 /// Entries and tokens in Redis (or Valkey).
 pub struct RedisBackend {
-    shared: Arc<Shared>,
-    link: Link,
+    core: Arc<Core>,
     /// Holds the password, so it is not in `Debug`.
     info: ConnectionInfo,
+}
+
+/// What a batch of lookups needs, however long the backend's handle lives.
+#[derive(Debug)]
+struct Core {
+    shared: Arc<Shared>,
+    link: Link,
+    batches: Batches,
 }
 
 impl std::fmt::Debug for RedisBackend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RedisBackend")
-            .field("shared", &self.shared)
-            .field("link", &self.link)
+            .field("shared", &self.core.shared)
+            .field("link", &self.core.link)
             .finish_non_exhaustive()
     }
 }
@@ -107,7 +110,9 @@ impl RedisBackend {
         options: RedisOptions,
     ) -> Result<Self, ConfigError> {
         #[cfg(feature = "tls")]
-        install_tls_provider();
+        if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
+            install_tls_provider();
+        }
         let address = info.addr().to_string();
         let client = redis::Client::open(info.clone()).map_err(|error| ConfigError::Invalid {
             name: "SMART_REDIS_URL".to_owned(),
@@ -130,15 +135,19 @@ impl RedisBackend {
                 Box::pin(caretaker::run(Arc::clone(&shared), up))
             })
         };
-        Ok(Self {
+        let core = Core {
             shared,
             link: Link::new(client, settings, caretaker),
+            batches: Batches::default(),
+        };
+        Ok(Self {
+            core: Arc::new(core),
             info,
         })
     }
 
     fn names(&self) -> &Names {
-        &self.shared.names
+        &self.core.shared.names
     }
 
     /// The names of the tokens of `target`: the namespace's, the key's, the tags'.
@@ -149,89 +158,8 @@ impl RedisBackend {
 
     /// A connection for work that no request waits for.
     async fn up(&self) -> Result<(Arc<Up>, Instant), BackendError> {
-        let deadline = Instant::now() + self.shared.options.timeout;
-        Ok((self.link.up(deadline).await?, deadline))
-    }
-
-    async fn look_up(&self, target: &Target, deadline: Instant) -> Result<Lookup, BackendError> {
-        let up = self.link.up(deadline).await?;
-        let mut mget = redis::cmd("MGET");
-        mget.arg(self.names().entry(target.id));
-        for name in self.static_tokens(target) {
-            mget.arg(name);
-        }
-        let mut replies = array(up.call(&mget, deadline).await?)?.into_iter();
-        let entry = replies.next();
-        let tokens = match Tokens::read(replies) {
-            Tokens::Held => return Ok(Lookup::Held),
-            Tokens::Missing => None,
-            Tokens::Whole(tokens) => Some(tokens),
-        };
-        let digest = tokens
-            .filter(|tokens| belongs_to(&tokens[0], &up.id()))
-            .map(|tokens| digest(&tokens));
-        let Some(Value::BulkString(entry)) = entry else {
-            return Ok(Lookup::Miss {
-                digest,
-                dynamic: Vec::new(),
-            });
-        };
-        let entry = Bytes::from(entry);
-        // One mark behind the digests tells whether the entry expires; then comes the payload.
-        let (Some(found), Some(second), Some(payload)) = (
-            entry.get(..40),
-            entry.get(40..DIGESTS),
-            entry.get(DIGESTS + 1..),
-        ) else {
-            return Ok(Lookup::Miss {
-                digest,
-                dynamic: Vec::new(),
-            });
-        };
-        let is_current = digest.is_some_and(|digest| digest.as_bytes() == found);
-        if second == NO_DYNAMIC {
-            return Ok(if is_current {
-                Lookup::Hit(entry.slice(DIGESTS + 1..))
-            } else {
-                Lookup::Miss {
-                    digest,
-                    dynamic: Vec::new(),
-                }
-            });
-        }
-        let dynamic = Head::read(payload)
-            .map(|(head, _)| head.dynamic)
-            .unwrap_or_default();
-        if is_current
-            && self
-                .dynamic_digest(&up, &dynamic, deadline)
-                .await?
-                .is_some_and(|digest| digest.as_bytes() == second)
-        {
-            return Ok(Lookup::Hit(entry.slice(DIGESTS + 1..)));
-        }
-        Ok(Lookup::Miss { digest, dynamic })
-    }
-
-    /// The digest of the tokens of tags that a handler had found; `None` when one is missing.
-    async fn dynamic_digest(
-        &self,
-        up: &Up,
-        tags: &[Arc<str>],
-        deadline: Instant,
-    ) -> Result<Option<Digest>, BackendError> {
-        if tags.is_empty() {
-            return Ok(None);
-        }
-        let mut mget = redis::cmd("MGET");
-        for tag in tags {
-            mget.arg(self.names().token(tag));
-        }
-        let replies = array(up.call(&mget, deadline).await?)?;
-        match Tokens::read(replies.into_iter()) {
-            Tokens::Whole(tokens) => Ok(Some(digest(&tokens))),
-            Tokens::Held | Tokens::Missing => Ok(None),
-        }
+        let deadline = Instant::now() + self.core.shared.options.timeout;
+        Ok((self.core.link.up(deadline).await?, deadline))
     }
 
     async fn take_ticket(
@@ -240,7 +168,7 @@ impl RedisBackend {
         dynamic: &[Arc<str>],
         deadline: Instant,
     ) -> Result<Ticket, BackendError> {
-        let up = self.link.up(deadline).await?;
+        let up = self.core.link.up(deadline).await?;
         let mut id = up.id();
         let mut may_adopt = true;
         loop {
@@ -259,7 +187,7 @@ impl RedisBackend {
             }
             call.arg(&*id)
                 .arg(nonce.as_bytes())
-                .arg(millis(self.shared.options.lease))
+                .arg(millis(self.core.shared.options.lease))
                 .arg(statics)
                 .arg(millis(UNUSED_TOKEN_LIFE));
             let mut answer = array(up.script(&call, deadline).await?)?.into_iter();
@@ -275,7 +203,7 @@ impl RedisBackend {
                 b"B" => return Ok(Ticket::Busy(as_digest(&bytes(answer.next())?)?)),
                 b"H" => {
                     let stored = bytes(answer.next())?;
-                    return Ok(Ticket::Filled(stored.slice(1.min(stored.len())..)));
+                    return Ok(Ticket::Filled(stored.slice(1.min(stored.len())..).into()));
                 }
                 b"U" | b"M" => return Ok(Ticket::Held),
                 b"I" if may_adopt => {
@@ -283,7 +211,7 @@ impl RedisBackend {
                     let token = bytes(answer.next())?;
                     id = link::reread_identity(
                         &up,
-                        self.shared.options.server_id.as_deref(),
+                        self.core.shared.options.server_id.as_deref(),
                         deadline,
                     )
                     .await?;
@@ -328,7 +256,7 @@ impl RedisBackend {
         filling: Filling<'_>,
     ) -> Result<Stored, BackendError> {
         let (up, deadline) = self.up().await?;
-        let options = &self.shared.options;
+        let options = &self.core.shared.options;
         let mut call: ScriptInvocation<'_> = scripts::STORE.prepare_invoke();
         call.key(self.names().entry(target.id))
             .key(self.names().lease(target.id))
@@ -398,13 +326,23 @@ impl RedisBackend {
     }
 }
 
+/// The TLS library must be told which cryptography to use, or it panics at the first handshake; a
+/// program that has told it already keeps its choice.
+#[cfg(feature = "tls")]
+fn install_tls_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // An error means that somebody else was faster, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
 impl Backend for RedisBackend {
     fn lookup<'a>(
         &'a self,
         target: &'a Target,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Lookup, BackendError>> {
-        Box::pin(self.look_up(target, deadline))
+        Box::pin(lookup::look_up(&self.core, target, deadline))
     }
 
     fn ticket<'a>(
@@ -433,7 +371,7 @@ impl Backend for RedisBackend {
         Box::pin(async move {
             let mut call = scripts::RENEW.prepare_invoke();
             call.arg(&lease.value[..])
-                .arg(millis(self.shared.options.lease));
+                .arg(millis(self.core.shared.options.lease));
             self.on_lease(target, &mut call).await
         })
     }
@@ -477,7 +415,7 @@ impl Backend for RedisBackend {
         Box::pin(async move {
             let Ok((up, _)) = self.up().await else { return };
             for key in keys {
-                if let Err(why) = caretaker::reclaim(&self.shared, &up, &key).await {
+                if let Err(why) = caretaker::reclaim(&self.core.shared, &up, &key).await {
                     tracing::debug!(%key, cause = %why, "reclaiming stopped; the sweep goes on with it");
                     return;
                 }
@@ -486,55 +424,55 @@ impl Backend for RedisBackend {
     }
 
     fn lease(&self) -> Duration {
-        self.shared.options.lease
+        self.core.shared.options.lease
     }
 
     fn open(&self) -> BoxFuture<'_, Result<(), BackendError>> {
         Box::pin(async move {
             // A start may wait for a whole handshake; requests never do.
-            let patience = Duration::from_secs(1).max(self.shared.options.timeout * 2);
-            self.link.up(Instant::now() + patience).await.map(drop)
+            let patience = Duration::from_secs(1).max(self.core.shared.options.timeout * 2);
+            self.core.link.up(Instant::now() + patience).await.map(drop)
         })
     }
 
     fn first_of_version(&self) -> BoxFuture<'_, Result<bool, BackendError>> {
         Box::pin(async move {
             let (up, deadline) = self.up().await?;
-            caretaker::is_first_of_version(&self.shared, &up, deadline).await
+            caretaker::is_first_of_version(&self.core.shared, &up, deadline).await
         })
     }
 
     fn blocking_twin(&self) -> Option<Arc<dyn Backend>> {
-        let twin = Self::connect_to(self.info.clone(), self.shared.options.clone());
+        let twin = Self::connect_to(self.info.clone(), self.core.shared.options.clone());
         twin.ok().map(|twin| Arc::new(twin) as Arc<dyn Backend>)
     }
 
     fn describe(&self) -> String {
         format!(
             "redis at {}, namespace {:?}",
-            self.shared.address, self.shared.options.namespace
+            self.core.shared.address, self.core.shared.options.namespace
         )
     }
 
     fn is_available(&self) -> bool {
-        self.link.is_up()
+        self.core.link.is_up()
     }
 }
 
-/// The tokens of one lookup.
-enum Tokens {
-    Whole(Vec<Vec<u8>>),
+/// The tokens of one entry.
+enum Tokens<'a> {
+    Whole(Vec<&'a [u8]>),
     Missing,
     Held,
 }
 
-impl Tokens {
+impl<'a> Tokens<'a> {
     /// A held token outweighs a missing one: held keys are neither served nor stored.
-    fn read(replies: impl Iterator<Item = Value>) -> Self {
-        let mut whole = Some(Vec::new());
+    fn read(replies: impl Iterator<Item = &'a Value>) -> Self {
+        let mut whole: Option<Vec<&[u8]>> = Some(Vec::with_capacity(4));
         for reply in replies {
             match reply {
-                Value::BulkString(token) if token == b"!" => return Self::Held,
+                Value::BulkString(token) if token == b"!" => return Tokens::Held,
                 Value::BulkString(token) => {
                     if let Some(tokens) = &mut whole {
                         tokens.push(token);
@@ -543,12 +481,12 @@ impl Tokens {
                 _ => whole = None,
             }
         }
-        whole.map_or(Self::Missing, Self::Whole)
+        whole.map_or(Tokens::Missing, Tokens::Whole)
     }
 }
 
-fn digest(tokens: &[Vec<u8>]) -> Digest {
-    Digest::of(tokens.iter().map(Vec::as_slice))
+fn digest(tokens: &[&[u8]]) -> Digest {
+    Digest::of(tokens.iter().copied())
 }
 
 /// Whether a namespace token was minted by this incarnation of the server. The colon counts:

@@ -33,7 +33,23 @@ impl Names {
     }
 
     pub(crate) fn entry(&self, id: EntryId) -> String {
-        format!("{}e:{}:{}", self.prefix, self.version, id.hex())
+        let mut name = String::with_capacity(self.prefix.len() + self.version.len() + 48);
+        self.push_entry(&mut name, id);
+        name
+    }
+
+    /// [`Names::entry`] behind a text: a lookup writes all of its names into one buffer.
+    pub(crate) fn push_entry(&self, text: &mut String, id: EntryId) {
+        text.push_str(&self.prefix);
+        text.push_str("e:");
+        text.push_str(&self.version);
+        text.push(':');
+        crate::protocol::push_hex(text, id.as_bytes());
+    }
+
+    /// [`Names::token`] behind a text.
+    pub(crate) fn push_token(&self, text: &mut String, key: &str) {
+        self.push_of_key(text, "t:", key);
     }
 
     pub(crate) fn lease(&self, id: EntryId) -> String {
@@ -98,20 +114,27 @@ impl Names {
         }
     }
 
+    fn of_key(&self, kind: &str, key: &str) -> String {
+        let mut name =
+            String::with_capacity(self.prefix.len() + kind.len() + key.len().min(LONGEST) + 1);
+        self.push_of_key(&mut name, kind, key);
+        name
+    }
+
     /// A long key is named `#` and its hash; a key that begins with `#` gets a second one, so
     /// the two never meet.
-    fn of_key(&self, kind: &str, key: &str) -> String {
+    fn push_of_key(&self, text: &mut String, kind: &str, key: &str) {
+        text.push_str(&self.prefix);
+        text.push_str(kind);
         if key.len() > LONGEST {
-            format!(
-                "{}{kind}#{}",
-                self.prefix,
-                blake3::hash(key.as_bytes()).to_hex()
-            )
-        } else if key.starts_with('#') {
-            format!("{}{kind}#{key}", self.prefix)
-        } else {
-            format!("{}{kind}{key}", self.prefix)
+            text.push('#');
+            text.push_str(&blake3::hash(key.as_bytes()).to_hex());
+            return;
         }
+        if key.starts_with('#') {
+            text.push('#');
+        }
+        text.push_str(key);
     }
 }
 
