@@ -63,13 +63,13 @@ impl Names {
 }
 
 /// The first sight of the handler: puts the attribute behind all others.
-pub(crate) fn first<A: Attributes>(args: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn first<A: Attributes>(args: &TokenStream, item: &TokenStream) -> TokenStream {
     let mut errors = Errors::default();
-    let Some(handler) = errors.take(check::is_function(A::ATTRIBUTE, &item)) else {
-        return fallback::item(&item, errors);
+    let Some(handler) = errors.take(check::is_function(A::ATTRIBUTE, item)) else {
+        return fallback::item(item, errors);
     };
     if !check::stands_alone(A::ATTRIBUTE, &handler, &mut errors) {
-        return fallback::item(&item, errors);
+        return fallback::item(item, errors);
     }
     // Mistakes in the arguments are reported by `last`, together with all others.
     let arguments: A = args::read(args.clone(), &mut errors);
@@ -91,11 +91,11 @@ pub(crate) fn first<A: Attributes>(args: TokenStream, item: TokenStream) -> Toke
 }
 
 /// The only sight that changes the function.
-pub(crate) fn last<A: Attributes>(args: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn last<A: Attributes>(args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let arguments: A = args::read(args, &mut errors);
-    let Some(mut handler) = errors.take(check::is_function(A::ATTRIBUTE, &item)) else {
-        return fallback::item(&item, errors);
+    let Some(mut handler) = errors.take(check::is_function(A::ATTRIBUTE, item)) else {
+        return fallback::item(item, errors);
     };
     handler.read_arguments(&mut errors);
     arguments.check(&handler, &mut errors);
@@ -149,9 +149,10 @@ fn rewrite<A: Attributes>(attribute: &A, mut handler: Handler) -> TokenStream {
     let output = handler.output();
     let output_span = Span::mixed_site().located_at(output.span());
     // A type that is no response is reported where it is declared.
-    let call_run = located(quote!(#call.run), output_span);
-    let run = quote_spanned!(output_span=> #call_run(#body).await);
-    handler.sig.output = syn::parse_quote_spanned!(output_span=> -> #krate::Cached<#output>);
+    let mut call_here = call.clone();
+    call_here.set_span(output_span);
+    let run = quote_spanned!(output_span=> #call_here.run(#body).await);
+    let output = quote_spanned!(output_span=> -> #krate::Cached<#output>);
     let attrs = lint::keep_expectations(std::mem::take(&mut handler.attrs));
     let Handler {
         vis,
@@ -167,7 +168,6 @@ fn rewrite<A: Attributes>(attribute: &A, mut handler: Handler) -> TokenStream {
         fn_token,
         ident,
         generics,
-        output,
         ..
     } = sig;
     let where_clause = &generics.where_clause;
@@ -293,7 +293,7 @@ fn body(handler: &Handler, private: &TokenStream) -> TokenStream {
 }
 
 /// The tokens as if they stood at `span`, looked up as before.
-pub(crate) fn located(tokens: TokenStream, span: Span) -> TokenStream {
+fn located(tokens: TokenStream, span: Span) -> TokenStream {
     tokens
         .into_iter()
         .map(|mut tree| {

@@ -10,8 +10,8 @@ use syn::spanned::Spanned as _;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
     Attribute, BoundLifetimes, Expr, FnArg, GenericParam, Ident, Lifetime, Macro, Meta, Pat,
-    PatIdent, Receiver, ReceiverKind, Result, ReturnType, Signature, Token, Type, Visibility,
-    braced,
+    PatIdent, PatType, Receiver, ReceiverKind, Result, ReturnType, Signature, Token, Type,
+    Visibility, braced,
 };
 
 use crate::args::Errors;
@@ -191,8 +191,8 @@ impl Argument {
     /// The type by which the argument shows itself, with the user's own spans.
     pub(crate) fn shown_type(&self) -> Type {
         match &self.kind {
-            Kind::Typed(_, ty) => (**ty).clone(),
-            Kind::Receiver(Receiver {
+            Kind::Typed(_, ty)
+            | Kind::Receiver(Receiver {
                 kind: ReceiverKind::Typed(_, ty),
                 ..
             }) => (**ty).clone(),
@@ -299,19 +299,19 @@ impl ToTokens for Handler {
         } = self;
         let mut sig = sig.clone();
         for argument in &self.arguments {
-            let Argument {
-                kind, cfgs, lints, ..
-            } = argument;
-            let mut input: FnArg = match kind {
-                Kind::Receiver(receiver) => FnArg::Receiver(receiver.clone()),
-                Kind::Typed(pattern, ty) => syn::parse_quote!(#pattern: #ty),
-            };
-            let attrs = match &mut input {
-                FnArg::Receiver(receiver) => &mut receiver.attrs,
-                FnArg::Typed(typed) => &mut typed.attrs,
-            };
-            attrs.extend(cfgs.iter().chain(lints).cloned());
-            sig.inputs.push(input);
+            let attrs = argument.cfgs.iter().chain(&argument.lints).cloned();
+            sig.inputs.push(match &argument.kind {
+                Kind::Receiver(receiver) => FnArg::Receiver(Receiver {
+                    attrs: attrs.collect(),
+                    ..receiver.clone()
+                }),
+                Kind::Typed(pattern, ty) => FnArg::Typed(PatType {
+                    attrs: attrs.collect(),
+                    pat: pattern.clone(),
+                    colon_token: Token![:](Span::call_site()),
+                    ty: ty.clone(),
+                }),
+            });
         }
         let statements = body.stream();
         let mut block = Group::new(body.delimiter(), quote!(#(#inner_attrs)* #statements));

@@ -22,25 +22,25 @@ use crate::smart_cache::SmartCache;
 /// Caches the whole response of a handler; documented in smart-cache.
 #[proc_macro_attribute]
 pub fn smart_cache(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand::first::<SmartCache>(args.into(), item.into()).into()
+    expand::first::<SmartCache>(&args.into(), &item.into()).into()
 }
 
 /// What `#[smart_cache]` turns into once it is the last attribute. Not public API.
 #[doc(hidden)]
 #[proc_macro_attribute]
 pub fn smart_cache_last(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand::last::<SmartCache>(args.into(), item.into()).into()
+    expand::last::<SmartCache>(args.into(), &item.into()).into()
 }
 
 /// Clears keys when a write handler has run; documented in smart-cache.
 #[proc_macro_attribute]
 pub fn clears_cache(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand::first::<ClearsCache>(args.into(), item.into()).into()
+    expand::first::<ClearsCache>(&args.into(), &item.into()).into()
 }
 
 /// What `#[clears_cache]` turns into once it is the last attribute. Not public API.
 #[doc(hidden)]
 #[proc_macro_attribute]
 pub fn clears_cache_last(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand::last::<ClearsCache>(args.into(), item.into()).into()
+    expand::last::<ClearsCache>(args.into(), &item.into()).into()
 }

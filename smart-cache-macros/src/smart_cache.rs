@@ -97,13 +97,13 @@ impl Attributes for SmartCache {
         let key = self
             .key
             .as_ref()
-            .map_or_else(|| quote!(""), |key| strip(key.source()));
+            .map_or_else(|| quote!(""), |key| text(key.source()));
         let tags = self
             .tags
             .get()
             .map_or(&[][..], |tags| &tags.0)
             .iter()
-            .map(|tag| strip(tag.source()));
+            .map(|tag| text(tag.source()));
         let vary = self.vary.get().map_or(&[][..], |vary| &vary.0);
         let status = self.status.get().map_or(&[][..], |status| &status.0);
         let local = self.local.get().is_none_or(|local| local.0);
@@ -237,7 +237,7 @@ fn number(value: u64) -> TokenStream {
 }
 
 /// The text of a literal as a plain one, for the site's own record.
-fn strip(literal: &LitStr) -> TokenStream {
+fn text(literal: &LitStr) -> TokenStream {
     let text = literal.value();
     quote!(#text)
 }

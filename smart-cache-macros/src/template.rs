@@ -219,9 +219,11 @@ mod tests {
                 .iter()
                 .map(|piece| match piece {
                     Piece::Text(text) => format!("'{text}'"),
-                    Piece::Place(place) => [&[place.name.clone()], place.members.as_slice()]
-                        .concat()
-                        .join("/"),
+                    Piece::Place(place) => {
+                        [std::slice::from_ref(&place.name), place.members.as_slice()]
+                            .concat()
+                            .join("/")
+                    }
                 })
                 .collect::<Vec<_>>()
                 .join(" "),

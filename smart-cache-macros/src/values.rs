@@ -30,7 +30,7 @@ impl Value for Tags {
     const EXAMPLE: &'static str = "tags(\"products\", \"shop:{shop}\")";
 
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        list::<Self, _, _>(input, 1, |literal: LitStr| Template::parse(&literal)).map(Self)
+        list::<Self, _, _>(input, 1, |literal: &LitStr| Template::parse(literal)).map(Self)
     }
 }
 
@@ -38,7 +38,7 @@ impl Value for Query {
     const EXAMPLE: &'static str = "query(\"page\", \"q\")";
 
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        list::<Self, _, _>(input, 0, |literal: LitStr| Ok(literal.value())).map(Self)
+        list::<Self, _, _>(input, 0, |literal: &LitStr| Ok(literal.value())).map(Self)
     }
 }
 
@@ -158,7 +158,7 @@ fn scalar<V: Value, L: Parse>(input: ParseStream<'_>) -> Result<L> {
 fn list<V: Value, L: Parse, T>(
     input: ParseStream<'_>,
     at_least: usize,
-    item: impl Fn(L) -> Result<T>,
+    item: impl Fn(&L) -> Result<T>,
 ) -> Result<Vec<T>> {
     let start = input.span();
     if !input.peek(syn::token::Paren) {
@@ -173,7 +173,7 @@ fn list<V: Value, L: Parse, T>(
         found += 1;
         let start = input.span();
         let literal = input.parse::<L>().map_err(|_| expected::<V>(start))?;
-        items.push(item(literal)?);
+        items.push(item(&literal)?);
         Ok(())
     });
     if found < at_least {
@@ -182,7 +182,7 @@ fn list<V: Value, L: Parse, T>(
     errors.into_result().map(|()| items)
 }
 
-fn header_name(literal: LitStr) -> Result<String> {
+fn header_name(literal: &LitStr) -> Result<String> {
     let name = literal.value().to_ascii_lowercase();
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name == "*" {
@@ -200,9 +200,9 @@ fn header_name(literal: LitStr) -> Result<String> {
     Ok(name)
 }
 
-fn storable_status(literal: Lit) -> Result<u16> {
+fn storable_status(literal: &Lit) -> Result<u16> {
     let error = |why: &str| Err(Error::new(literal.span(), why));
-    let Lit::Int(number) = &literal else {
+    let Lit::Int(number) = literal else {
         return Err(expected::<Status>(literal.span()));
     };
     match LitInt::base10_parse::<u16>(number) {

@@ -30,44 +30,44 @@ pub(crate) async fn buffer(mut body: Body, rules: Rules<'_>) -> Buffered {
         let read = first.len() + rest.len();
         match frame {
             None if rest.is_empty() => return Buffered::Whole(first),
-            None => return Buffered::Whole(joined(&first, rest)),
+            None => return Buffered::Whole(joined(&first, &rest)),
             Some(Ok(frame)) => match frame.into_data() {
                 // Most bodies are one piece and are never copied.
                 Ok(data) if read == 0 => first = data,
                 Ok(data) if (read + data.len()) as u64 <= rules.max_body => {
-                    rest.extend_from_slice(&data)
+                    rest.extend_from_slice(&data);
                 }
                 // It has announced less than it sends.
                 Ok(data) => {
                     return Buffered::Refused(
                         Bypass::Body,
-                        chained(joined(&first, rest), Ok(Frame::data(data)), body),
+                        chained(joined(&first, &rest), Ok(Frame::data(data)), body),
                     );
                 }
                 Err(trailers) => {
                     return Buffered::Refused(
                         Bypass::Body,
-                        chained(joined(&first, rest), Ok(trailers), body),
+                        chained(joined(&first, &rest), Ok(trailers), body),
                     );
                 }
             },
             Some(Err(failure)) => {
                 return Buffered::Refused(
                     Bypass::Body,
-                    chained(joined(&first, rest), Err(failure), body),
+                    chained(joined(&first, &rest), Err(failure), body),
                 );
             }
         }
     }
 }
 
-fn joined(first: &Bytes, rest: BytesMut) -> Bytes {
+fn joined(first: &Bytes, rest: &BytesMut) -> Bytes {
     if rest.is_empty() {
         return first.clone();
     }
     let mut whole = BytesMut::with_capacity(first.len() + rest.len());
     whole.extend_from_slice(first);
-    whole.extend_from_slice(&rest);
+    whole.extend_from_slice(rest);
     whole.freeze()
 }
 

@@ -14,6 +14,9 @@ use crate::protocol::clear::{PendingClears, Wish};
 use crate::protocol::flight::Flights;
 use crate::stats::{Counters, Stats};
 
+/// Keys of one clear whose entries are freed at once; the sweep frees the others.
+const MOST_RECLAIMED: usize = 1_000;
+
 /// A cache of responses. Cheap to clone: all clones are one cache.
 ///
 /// Most programs never name it: attributes and [`clear_cache`](crate::clear_cache) use the one
@@ -61,7 +64,6 @@ impl std::fmt::Debug for SmartCache {
 
 impl SmartCache {
     /// Builds a cache step by step; for tests, and for several caches in one program.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -83,13 +85,13 @@ impl SmartCache {
     /// A cache that keeps nothing: every handler runs, every clear succeeds.
     #[must_use]
     pub fn off() -> Self {
-        Self::assemble(Config::default(), Arc::new(OffBackend))
+        Self::assemble(Config::off(), Arc::new(OffBackend))
     }
 
     /// Stands in for a cache that could not be configured: handlers run, clears fail with the
     /// reason.
     pub(crate) fn broken(why: ConfigError) -> Self {
-        Self::with(Config::default(), Arc::new(OffBackend), Some(why))
+        Self::with(Config::off(), Arc::new(OffBackend), Some(why))
     }
 
     pub(crate) fn assemble(config: Config, backend: Arc<dyn Backend>) -> Self {
@@ -247,9 +249,10 @@ impl SmartCache {
             self.inner.pending.add(&wish, &self.inner.backend);
             return Err(why.into());
         }
-        if let (Wish::Keys(keys), Ok(permit)) =
+        if let (Wish::Keys(mut keys), Ok(permit)) =
             (wish, Arc::clone(&self.inner.reclaiming).try_acquire_owned())
         {
+            keys.truncate(MOST_RECLAIMED);
             let backend = Arc::clone(&self.inner.backend);
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
                 runtime.spawn(async move {

@@ -104,6 +104,14 @@ impl Default for Config {
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 impl Config {
+    /// The defaults, with the cache switched off.
+    pub(crate) fn off() -> Self {
+        Self {
+            backend: BackendKind::Off,
+            ..Self::default()
+        }
+    }
+
     /// Reads `SMART_REDIS_*`, or for a named cache `SMART_REDIS_<NAME>_*` with the plain
     /// variables as defaults.
     pub(crate) fn from_env(name: Option<&str>) -> Result<Self, ConfigError> {
@@ -247,10 +255,13 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
+/// How one variable is read.
+type Read<'a> = dyn Fn(&str) -> Option<std::ffi::OsString> + 'a;
+
 /// Where variables are read from; tests pass a table instead of the process's environment.
 struct Source<'a> {
     cache: Option<&'a str>,
-    read: Box<dyn Fn(&str) -> Option<std::ffi::OsString> + 'a>,
+    read: Box<Read<'a>>,
 }
 
 /// One variable that is set.

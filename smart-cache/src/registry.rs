@@ -1,9 +1,9 @@
 //! Every annotated handler of the program, known without calling any of them.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 
-use crate::key::{can_produce, nearest};
+use crate::key::{Template, nearest};
 
 /// What the attribute says about one cached handler.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -147,12 +147,19 @@ fn insert_bounded(set: &Mutex<Option<HashSet<String>>>, key: &str) -> bool {
     set.len() < MOST_REMEMBERED && !set.contains(key) && set.insert(key.to_owned())
 }
 
+/// The templates of all cached handlers, compiled once: the program's handlers do not change.
+static TEMPLATES: LazyLock<Vec<Template>> = LazyLock::new(|| {
+    let sites = inventory::iter::<Handler>().map(|handler| handler.0);
+    sites
+        .flat_map(|site| std::iter::once(&site.key).chain(site.tags))
+        .map(|text| Template::new(text))
+        .collect()
+});
+
 /// Warns about a key that no annotated handler can produce: a clear of it frees nothing.
 pub(crate) fn advise(keys: &[String]) {
     for key in keys {
-        let mut templates = inventory::iter::<Handler>()
-            .flat_map(|handler| std::iter::once(&handler.0.key).chain(handler.0.tags));
-        if templates.any(|template| can_produce(template, key)) {
+        if TEMPLATES.iter().any(|template| template.can_produce(key)) {
             continue;
         }
         let known = OTHERS
@@ -163,15 +170,12 @@ pub(crate) fn advise(keys: &[String]) {
         if known || !insert_bounded(&WARNED, key) {
             continue;
         }
-        let templates = inventory::iter::<Handler>()
-            .flat_map(|handler| std::iter::once(&handler.0.key).chain(handler.0.tags))
-            .copied();
-        match nearest(key, templates) {
+        match nearest(key, &TEMPLATES) {
             Some(near) => {
-                tracing::warn!(%key, nearest = %near, "no cached handler of this program has this key: was the nearest one meant?")
+                tracing::warn!(%key, nearest = %near, "no cached handler of this program has this key: was the nearest one meant?");
             }
             None => {
-                tracing::warn!(%key, "no cached handler of this program has this key: clearing it frees nothing here")
+                tracing::warn!(%key, "no cached handler of this program has this key: clearing it frees nothing here");
             }
         }
     }

@@ -14,6 +14,7 @@ use crate::backend::{Filling, Lookup, Stored};
 use crate::body::{Buffered, buffer};
 use crate::cache::{Limits, SmartCache};
 use crate::codec::{self, Head};
+use crate::config::BackendKind;
 use crate::entry::Entry;
 use crate::http::cache_status::Status;
 use crate::http::hop_by_hop;
@@ -104,6 +105,9 @@ async fn find(cache: &SmartCache, asked: &Asked<'_>, patience: Instant) -> Found
             }
         }
         Ok(Lookup::Miss { digest, dynamic }) => Found::Nothing(Missed { digest, dynamic }),
+        Ok(Lookup::Held) if cache.inner.config.backend == BackendKind::Off => {
+            Found::Refused(Bypass::Off)
+        }
         Ok(Lookup::Held) => Found::Refused(Bypass::Held),
         Err(why) => {
             tracing::debug!(key = %asked.target.key, cause = %why, "no lookup: the handler runs");
@@ -133,9 +137,8 @@ async fn fill<T: IntoResponse>(
     lead: Lead,
     handler: impl Future<Output = T>,
 ) -> Response {
-    cache.inner.counters.miss();
     let (started, scope) = (Instant::now(), Scope::default());
-    let (mut parts, body) = scope.hear(handler).await.into_response().into_parts();
+    let (parts, body) = scope.hear(handler).await.into_response().into_parts();
     let refused = |bypass, lead: Lead, response| {
         lead.uncacheable();
         finish(cache, response, Status::Bypass(bypass))
@@ -169,10 +172,8 @@ async fn fill<T: IntoResponse>(
         started.elapsed(),
     ));
     let (lease, mut seat) = lead.into_parts();
-    if dynamic.is_empty() {
-        if let Some(seat) = seat.take() {
-            seat.answer(&entry);
-        }
+    if let Some(seat) = seat.take_if(|_| dynamic.is_empty()) {
+        seat.answer(&entry);
     }
     if let Some(lease) = lease {
         let head = Head {
@@ -190,7 +191,7 @@ async fn fill<T: IntoResponse>(
             seat,
         ));
     }
-    parts.extensions.clear();
+    cache.inner.counters.miss();
     finish(
         cache,
         Response::from_parts(parts, body.into()),

@@ -8,7 +8,7 @@ mod variant;
 
 pub use into_keys::IntoKeys;
 pub use part::{BodyPart, HeaderPart, KeyPart, Shows};
-pub(crate) use pattern::{can_produce, nearest};
+pub(crate) use pattern::{Template, nearest};
 pub(crate) use query::{IgnoredQuery, QueryRule};
 pub use variant::Variant;
 pub(crate) use variant::{Canonical, Identity};

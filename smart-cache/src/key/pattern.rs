@@ -35,35 +35,52 @@ fn pieces(template: &str) -> Vec<Piece> {
     pieces
 }
 
-/// Whether some values of the placeholders make `template` into `key`.
-pub(crate) fn can_produce(template: &str, key: &str) -> bool {
-    fn matches(pieces: &[Piece], rest: &str) -> bool {
-        match pieces {
-            [] => rest.is_empty(),
-            [Piece::Any] => true,
-            [Piece::Literal(literal), tail @ ..] => rest
-                .strip_prefix(literal.as_str())
-                .is_some_and(|rest| matches(tail, rest)),
-            [Piece::Any, Piece::Any, ..] => matches(&pieces[1..], rest),
-            // The last literal must stand at the end; for the others the first place is as
-            // good as any, for what follows is a placeholder again.
-            [Piece::Any, Piece::Literal(literal)] => rest.ends_with(literal.as_str()),
-            [Piece::Any, Piece::Literal(literal), tail @ ..] => rest
-                .find(literal.as_str())
-                .is_some_and(|at| matches(tail, &rest[at + literal.len()..])),
+/// A template, ready to be compared with keys.
+pub(crate) struct Template {
+    text: &'static str,
+    pieces: Vec<Piece>,
+}
+
+impl Template {
+    pub(crate) fn new(text: &'static str) -> Self {
+        Self {
+            text,
+            pieces: pieces(text),
         }
     }
-    matches(&pieces(template), key)
+
+    /// Whether some values of the placeholders make this template into `key`.
+    pub(crate) fn can_produce(&self, key: &str) -> bool {
+        matches(&self.pieces, key)
+    }
+}
+
+fn matches(pieces: &[Piece], rest: &str) -> bool {
+    match pieces {
+        [] => rest.is_empty(),
+        [Piece::Any] => true,
+        [Piece::Literal(literal), tail @ ..] => rest
+            .strip_prefix(literal.as_str())
+            .is_some_and(|rest| matches(tail, rest)),
+        [Piece::Any, Piece::Any, ..] => matches(&pieces[1..], rest),
+        // The last literal must stand at the end; for the others the first place is as good as
+        // any, for what follows is a placeholder again.
+        [Piece::Any, Piece::Literal(literal)] => rest.ends_with(literal.as_str()),
+        [Piece::Any, Piece::Literal(literal), tail @ ..] => rest
+            .find(literal.as_str())
+            .is_some_and(|at| matches(tail, &rest[at + literal.len()..])),
+    }
 }
 
 /// The template that is spelled most like `key`, if one is near enough to be meant.
-pub(crate) fn nearest<'a>(key: &str, templates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest(key: &str, templates: &[Template]) -> Option<&'static str> {
     let wanted = shape(key);
     templates
+        .iter()
         .map(|template| {
             (
-                strsim::damerau_levenshtein(&wanted, &shape(template)),
-                template,
+                strsim::damerau_levenshtein(&wanted, &shape(template.text)),
+                template.text,
             )
         })
         .min_by_key(|(distance, _)| *distance)
@@ -110,17 +127,18 @@ mod tests {
             ("plain", "plain2", false),
             ("{x}:end", "a:end:end", true),
         ] {
-            assert_eq!(can_produce(template, key), can, "{template} {key}");
+            assert_eq!(
+                Template::new(template).can_produce(key),
+                can,
+                "{template} {key}"
+            );
         }
     }
 
     #[test]
     fn a_typo_finds_what_was_meant() {
-        let templates = ["product:{id}", "category:{slug}", "products"];
-        assert_eq!(
-            nearest("prodcut:7", templates.into_iter()),
-            Some("product:{id}")
-        );
-        assert_eq!(nearest("zzzzzzzzzzzzzzzz", templates.into_iter()), None);
+        let templates = ["product:{id}", "category:{slug}", "products"].map(Template::new);
+        assert_eq!(nearest("prodcut:7", &templates), Some("product:{id}"));
+        assert_eq!(nearest("zzzzzzzzzzzzzzzz", &templates), None);
     }
 }

@@ -122,7 +122,7 @@ mod tests {
         let ignored = IgnoredQuery::default();
         let mut out = Vec::new();
         let there = normalise(Some(raw), QueryRule::AllBut(&ignored), |pair| {
-            out.push(String::from_utf8(pair.to_vec()).unwrap())
+            out.push(String::from_utf8(pair.to_vec()).unwrap());
         });
         (there, out.join("|"))
     }
@@ -145,7 +145,7 @@ mod tests {
         assert_ne!(all("a=1&%61=2"), all("%61=2&a=1"));
         let mut seen = Vec::new();
         normalise(Some("p%61ge=2&x=1"), QueryRule::Only(&["page"]), |pair| {
-            seen.push(pair.to_vec())
+            seen.push(pair.to_vec());
         });
         assert_eq!(seen, [b"p%61ge=2".to_vec()]);
     }

@@ -163,11 +163,11 @@ impl Canonical<'_> {
         match (variant.query, self.query_named) {
             (QueryUse::Unseen, false) => {}
             (QueryUse::Exact, _) => {
-                field(&mut out, tag::EXACT_URI, self.uri.to_string().as_bytes())
+                field(&mut out, tag::EXACT_URI, self.uri.to_string().as_bytes());
             }
             (QueryUse::Normalised, _) | (QueryUse::Unseen, true) => {
                 if normalise(self.uri.query(), self.query, |pair| {
-                    field(&mut out, tag::QUERY, pair)
+                    field(&mut out, tag::QUERY, pair);
                 }) {
                     out.push(tag::QUERY_PRESENT);
                 }

@@ -25,13 +25,19 @@ impl axum::response::IntoResponse for AppError {
 
 #[instrument(skip_all, fields(user = name.as_str()), err)]
 #[smart_cache("instrument-above:{name}")]
-async fn instrument_above(State(_app): State<App>, Path(name): Path<String>) -> Result<String, AppError> {
+async fn instrument_above(
+    State(_app): State<App>,
+    Path(name): Path<String>,
+) -> Result<String, AppError> {
     Ok(format!("{name} {}", ran("instrument-above")))
 }
 
 #[smart_cache("instrument-below:{name}")]
 #[instrument(skip_all, fields(user = name.as_str()), err)]
-async fn instrument_below(State(_app): State<App>, Path(name): Path<String>) -> Result<String, AppError> {
+async fn instrument_below(
+    State(_app): State<App>,
+    Path(name): Path<String>,
+) -> Result<String, AppError> {
     Ok(format!("{name} {}", ran("instrument-below")))
 }
 
@@ -61,7 +67,10 @@ async fn debug_below(State(_app): State<App>, Path(id): Path<u64>) -> String {
 
 #[debug_handler]
 #[smart_cache("debug-key:{id}")]
-async fn debug_key(#[key(id)] Path(id): Path<u64>, #[key(ignore)] _: axum::http::HeaderMap) -> String {
+async fn debug_key(
+    #[key(id)] Path(id): Path<u64>,
+    #[key(ignore)] _: axum::http::HeaderMap,
+) -> String {
     format!("{id} {}", ran("debug-key"))
 }
 
@@ -130,10 +139,23 @@ async fn on_condition() -> String {
     ran("on-condition")
 }
 
+/// Of these lints the rewritten function raises only the last, and no expectation may be left
+/// unfulfilled, with or without clippy.
+#[expect(
+    clippy::unused_async,
+    clippy::redundant_clone,
+    unused_variables,
+    reason = "the expectations are the test"
+)]
+#[smart_cache("expectations")]
+async fn expectations(app: State<App>) -> String {
+    ran("expectations").clone()
+}
+
 use smart_cache::smart_cache as remembered;
 
 mod facade {
-    pub(super) use smart_cache;
+    pub(super) use smart_cache as cache;
     pub(super) use smart_cache::smart_cache as kept;
 }
 
@@ -142,7 +164,7 @@ async fn renamed() -> String {
     ran("renamed")
 }
 
-#[facade::kept("re-exported:{id}", crate = facade::smart_cache)]
+#[facade::kept("re-exported:{id}", crate = facade::cache)]
 async fn re_exported(Path(id): Path<u64>) -> String {
     format!("{id} {}", ran("re-exported"))
 }
@@ -151,8 +173,16 @@ async fn re_exported(Path(id): Path<u64>) -> String {
 async fn handlers_with_other_attributes_are_cached() {
     check_each_is_cached(
         Shapes::default()
-            .at("/instrument-above/{name}", "/instrument-above/a", instrument_above)
-            .at("/instrument-below/{name}", "/instrument-below/a", instrument_below)
+            .at(
+                "/instrument-above/{name}",
+                "/instrument-above/a",
+                instrument_above,
+            )
+            .at(
+                "/instrument-below/{name}",
+                "/instrument-below/a",
+                instrument_below,
+            )
             .plain("/instrument-alone", instrument_alone)
             .plain("/instrument-alone-above", instrument_alone_above)
             .at("/debug-above/{id}", "/debug-above/7", debug_above)
@@ -166,6 +196,7 @@ async fn handlers_with_other_attributes_are_cached() {
             .plain("/utoipa-nothing", utoipa_nothing)
             .at("/by-path/{id}", "/by-path/7", by_path)
             .plain("/on-condition", on_condition)
+            .plain("/expectations", expectations)
             .plain("/renamed", renamed)
             .at("/re-exported/{id}", "/re-exported/7", re_exported),
     )
@@ -176,5 +207,12 @@ async fn handlers_with_other_attributes_are_cached() {
 fn utoipa_describes_cached_handlers() {
     let document = <Document as utoipa::OpenApi>::openapi();
     let paths: Vec<&str> = document.paths.paths.keys().map(String::as_str).collect();
-    assert_eq!(paths, ["/utoipa-above/{id}", "/utoipa-below/{id}", "/utoipa-nothing"]);
+    assert_eq!(
+        paths,
+        [
+            "/utoipa-above/{id}",
+            "/utoipa-below/{id}",
+            "/utoipa-nothing"
+        ]
+    );
 }

@@ -35,7 +35,10 @@ whole! {
 macro_rules! inside {
     ($name:ident) => {
         #[smart_cache("inside:{id}")]
-        async fn $name(#[key(text.is_some())] RawQuery(text): RawQuery, Path(id): Path<u64>) -> String {
+        async fn $name(
+            #[key(text.is_some())] RawQuery(text): RawQuery,
+            Path(id): Path<u64>,
+        ) -> String {
             format!("{id} {text:?} {}", ran("inside"))
         }
     };

@@ -21,7 +21,7 @@ impl Store for Shop {
 #[smart_cache("generic:{id}")]
 async fn generic<S: Store>(State(_): State<S>, Path(id): Path<u64>) -> String
 where
-    S: Clone,
+    State<S>: Clone,
 {
     format!("{id} {} {}", S::NAME, ran("generic"))
 }
@@ -37,7 +37,10 @@ async fn lifetime<'a>(State(_): State<App>) -> std::borrow::Cow<'a, str> {
 }
 
 #[smart_cache("argument:{id}")]
-async fn argument(Path(id): Path<u64>, _query: impl FromRequestParts<App> + KeyPart + Send) -> String {
+async fn argument(
+    Path(id): Path<u64>,
+    _query: impl FromRequestParts<App> + KeyPart + Send,
+) -> String {
     format!("{id} {}", ran("argument"))
 }
 
@@ -53,7 +56,9 @@ fn nested() -> Shapes {
         async fn inner(_: RawQuery) -> String {
             ran("innermost")
         }
-        let innermost = inner((smart_cache::uncached(), RawQuery(None))).await.into_value();
+        let innermost = inner((smart_cache::uncached(), RawQuery(None)))
+            .await
+            .into_value();
         assert!(innermost.starts_with("innermost"));
         format!("{id} {}", ran("nested-fn"))
     }
@@ -116,7 +121,9 @@ async fn generic_and_nested_handlers_are_cached() {
 async fn handlers_with_impl_trait_arguments_compile() {
     let answer = argument((smart_cache::uncached(), Path(7)), RawQuery(None)).await;
     assert!(answer.into_value().starts_with("7 argument"));
-    let answer = part((smart_cache::uncached(), State(App::default()))).await.into_value();
+    let answer = part((smart_cache::uncached(), State(App::default())))
+        .await
+        .into_value();
     assert_eq!(answer.into_response().status(), 200);
 }
 
@@ -128,10 +135,24 @@ async fn shared<S: Store>(State(_): State<S>) -> String {
 #[tokio::test]
 async fn two_instances_of_a_generic_handler_share_no_entries() {
     use axum::http::Method;
-    let cache = smart_cache::SmartCache::in_memory().await;
-    let with = |router: axum::Router<App>| router.layer(axum::Extension(cache.clone())).with_state(App::default());
+    let cache = smart_cache::SmartCache::in_memory();
+    let with = |router: axum::Router<App>| {
+        router
+            .layer(axum::Extension(cache.clone()))
+            .with_state(App::default())
+    };
     let first = with(axum::Router::new().route("/", axum::routing::get(shared::<App>)));
     let second = with(axum::Router::new().route("/", axum::routing::get(shared::<Shop>)));
-    assert!(super::ask(&first, Method::GET, "/").await.body.starts_with("app"));
-    assert!(super::ask(&second, Method::GET, "/").await.body.starts_with("shop"));
+    assert!(
+        super::ask(&first, Method::GET, "/")
+            .await
+            .body
+            .starts_with("app")
+    );
+    assert!(
+        super::ask(&second, Method::GET, "/")
+            .await
+            .body
+            .starts_with("shop")
+    );
 }

@@ -38,11 +38,31 @@ const Ok: u8 = 0;
 const Err: u8 = 0;
 const SITE: &str = "mine";
 
-macro_rules! format_args { ($($any:tt)*) => { compile_error!("the user's own") }; }
-macro_rules! module_path { ($($any:tt)*) => { compile_error!("the user's own") }; }
-macro_rules! file { ($($any:tt)*) => { compile_error!("the user's own") }; }
-macro_rules! line { ($($any:tt)*) => { compile_error!("the user's own") }; }
-macro_rules! column { ($($any:tt)*) => { compile_error!("the user's own") }; }
+macro_rules! format_args {
+    ($($any:tt)*) => {
+        compile_error!("the user's own")
+    };
+}
+macro_rules! module_path {
+    ($($any:tt)*) => {
+        compile_error!("the user's own")
+    };
+}
+macro_rules! file {
+    ($($any:tt)*) => {
+        compile_error!("the user's own")
+    };
+}
+macro_rules! line {
+    ($($any:tt)*) => {
+        compile_error!("the user's own")
+    };
+}
+macro_rules! column {
+    ($($any:tt)*) => {
+        compile_error!("the user's own")
+    };
+}
 
 type Text = ::std::string::String;
 
@@ -52,7 +72,16 @@ async fn shadowed(
     Id((id, call)): Id<(u64, u64)>,
     Search(context): Search<Context>,
 ) -> ::std::result::Result<Text, ()> {
-    ::core::result::Result::Ok([SITE, &id.to_string(), &call.to_string(), &context.to_string(), &ran("hostile")].concat())
+    ::core::result::Result::Ok(
+        [
+            SITE,
+            &id.to_string(),
+            &call.to_string(),
+            &context.to_string(),
+            &ran("hostile"),
+        ]
+        .concat(),
+    )
 }
 
 #[smart_cache("hostile-nothing")]

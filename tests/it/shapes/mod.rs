@@ -6,10 +6,12 @@
 //! compiles at all is half of the test.
 
 mod attributes;
-mod generics;
+mod extra;
 mod generated;
+mod generics;
 mod hostile;
 mod outputs;
+mod parts;
 mod patterns;
 mod receivers;
 mod signatures;
@@ -72,21 +74,34 @@ impl Shapes {
         self.at(address, address, handler)
     }
 
-    fn at<T: 'static>(mut self, route: &str, address: &'static str, handler: impl Handler<T, App>) -> Self {
+    fn at<T: 'static>(
+        mut self,
+        route: &str,
+        address: &'static str,
+        handler: impl Handler<T, App>,
+    ) -> Self {
         self.router = self.router.route(route, get(handler));
         self.addresses.push(address);
         self
     }
 
-    fn write<T: 'static>(mut self, route: &str, address: &'static str, handler: impl Handler<T, App>) -> Self {
+    fn write<T: 'static>(
+        mut self,
+        route: &str,
+        address: &'static str,
+        handler: impl Handler<T, App>,
+    ) -> Self {
         self.router = self.router.route(route, post(handler));
         self.addresses.push(address);
         self
     }
 
     async fn into_router(self) -> Router {
-        let cache = SmartCache::in_memory().await;
-        self.router.layer(Extension("tenant".to_owned())).layer(Extension(cache)).with_state(App::default())
+        let cache = SmartCache::in_memory();
+        self.router
+            .layer(Extension("tenant".to_owned()))
+            .layer(Extension(cache))
+            .with_state(App::default())
     }
 }
 
@@ -113,11 +128,19 @@ async fn ask(router: &Router, method: Method, address: &str) -> Answer {
         .is_some_and(|value| value.to_str().unwrap().contains("; hit"));
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    Answer { status, is_hit, body: String::from_utf8(body.to_vec()).unwrap() }
+    Answer {
+        status,
+        is_hit,
+        body: String::from_utf8(body.to_vec()).unwrap(),
+    }
 }
 
 fn name_of(address: &'static str) -> &'static str {
-    address.trim_start_matches('/').split(['/', '?']).next().unwrap()
+    address
+        .trim_start_matches('/')
+        .split(['/', '?'])
+        .next()
+        .unwrap()
 }
 
 async fn check_each_is_cached(shapes: Shapes) {
@@ -126,9 +149,20 @@ async fn check_each_is_cached(shapes: Shapes) {
     for address in addresses {
         let before = runs(name_of(address));
         let first = ask(&router, Method::GET, address).await;
-        assert_eq!((first.status, first.is_hit), (StatusCode::OK, false), "first answer of {address}: {first:?}");
+        assert_eq!(
+            (first.status, first.is_hit),
+            (StatusCode::OK, false),
+            "first answer of {address}: {first:?}"
+        );
         let second = ask(&router, Method::GET, address).await;
-        assert_eq!(second, Answer { is_hit: true, ..first }, "second answer of {address}");
+        assert_eq!(
+            second,
+            Answer {
+                is_hit: true,
+                ..first
+            },
+            "second answer of {address}"
+        );
         assert_eq!(runs(name_of(address)), before + 1, "runs of {address}");
     }
 }

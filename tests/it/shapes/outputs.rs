@@ -155,8 +155,16 @@ async fn handlers_with_any_answer_are_cached() {
             .plain("/opaque-err", opaque_err)
             .plain("/opaque-both", opaque_both)
             .plain("/opaque-both-err", opaque_both_err)
-            .at("/opaque-with-argument/{id}", "/opaque-with-argument/7", opaque_with_argument)
-            .at("/opaque-with-argument-below/{id}", "/opaque-with-argument-below/7", opaque_with_argument_below)
+            .at(
+                "/opaque-with-argument/{id}",
+                "/opaque-with-argument/7",
+                opaque_with_argument,
+            )
+            .at(
+                "/opaque-with-argument-below/{id}",
+                "/opaque-with-argument-below/7",
+                opaque_with_argument_below,
+            )
             .plain("/captures-nothing", captures_nothing)
             .at("/alias/{id}", "/alias/7", alias)
             .plain("/tuple", tuple)

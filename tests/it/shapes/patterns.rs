@@ -76,14 +76,14 @@ async fn documented(
     /* and before */ Path(id): Path<u64>,
     // and a last one.
 ) -> String {
-    //! Documented inside.
     format!("{id} {}", ran("documented"))
 }
 
 #[smart_cache("unused")]
 async fn unused(
     #[allow(unused_variables, reason = "the attribute is the test")] State(app): State<App>,
-    #[expect(unused_variables, reason = "the expectation must still be met")] RawQuery(query): RawQuery,
+    #[expect(unused_variables, reason = "the expectation must still be met")]
+    RawQuery(query): RawQuery,
 ) -> String {
     ran("unused")
 }
@@ -105,7 +105,10 @@ async fn configured(
 }
 
 #[smart_cache("all-configured")]
-async fn all_configured(#[cfg(test)] State(_app): State<App>, #[cfg(not(test))] State(_app): State<u64>) -> String {
+async fn all_configured(
+    #[cfg(test)] State(_app): State<App>,
+    #[cfg(not(test))] State(_app): State<u64>,
+) -> String {
     ran("all-configured")
 }
 

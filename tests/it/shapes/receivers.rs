@@ -16,7 +16,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Visitor {
     type Rejection = ();
 
     async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, ()> {
-        Ok(Self { name: "visitor".to_owned() })
+        Ok(Self {
+            name: "visitor".to_owned(),
+        })
     }
 }
 
@@ -24,7 +26,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Box<Visitor> {
     type Rejection = ();
 
     async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, ()> {
-        Ok(Self::new(Visitor { name: "boxed".to_owned() }))
+        Ok(Self::new(Visitor {
+            name: "boxed".to_owned(),
+        }))
     }
 }
 
@@ -71,10 +75,14 @@ impl Visitor {
     #[smart_cache("self-and-path-below:{id}")]
     #[debug_handler]
     async fn with_path_below(self, Path(id): Path<u64>) -> Result<(), impl IntoResponse> {
-        Err((axum::http::StatusCode::OK, format!("{id} {}", ran("self-and-path-below"))))
+        Err((
+            axum::http::StatusCode::OK,
+            format!("{id} {}", ran("self-and-path-below")),
+        ))
     }
 
     #[smart_cache("qualified")]
+    #[expect(clippy::needless_arbitrary_self_type, reason = "the form is the test")]
     async fn qualified(self: Self) -> String {
         format!("{} {}", self.name, ran("qualified"))
     }
@@ -89,8 +97,16 @@ async fn methods_are_cached() {
             .plain("/ignored-self", Visitor::ignored)
             .plain("/boxed-self", Visitor::boxed)
             .at("/part-of-self/{id}", "/part-of-self/7", Visitor::part)
-            .at("/self-and-path/{id}", "/self-and-path/7", Visitor::with_path)
-            .at("/self-and-path-below/{id}", "/self-and-path-below/7", Visitor::with_path_below)
+            .at(
+                "/self-and-path/{id}",
+                "/self-and-path/7",
+                Visitor::with_path,
+            )
+            .at(
+                "/self-and-path-below/{id}",
+                "/self-and-path-below/7",
+                Visitor::with_path_below,
+            )
             .plain("/qualified", Visitor::qualified),
     )
     .await;

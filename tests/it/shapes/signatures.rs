@@ -2,7 +2,8 @@
 
 use axum::Extension;
 use axum::extract::{
-    FromRequestParts, MatchedPath, NestedPath, OriginalUri, Path, Query, RawPathParams, RawQuery, State,
+    FromRequestParts, MatchedPath, NestedPath, OriginalUri, Path, Query, RawPathParams, RawQuery,
+    State,
 };
 use axum::http::{HeaderMap, Method, Uri, request::Parts};
 use axum::routing::get;
@@ -71,7 +72,10 @@ async fn ignored(
 }
 
 #[smart_cache("parts", vary("Accept-Language"))]
-async fn parts(#[key(tenant, tenant.len() + 1)] Extension(tenant): Extension<String>, #[key(ignore)] _: HeaderMap) -> String {
+async fn parts(
+    #[key(tenant, tenant.len() + 1)] Extension(tenant): Extension<String>,
+    #[key(ignore)] _: HeaderMap,
+) -> String {
     format!("{tenant} {}", ran("parts"))
 }
 
@@ -88,7 +92,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Visitor {
     type Rejection = ();
 
     async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, ()> {
-        Ok(Self { name: "visitor".to_owned() })
+        Ok(Self {
+            name: "visitor".to_owned(),
+        })
     }
 }
 
@@ -98,7 +104,10 @@ impl KeyPart for Visitor {
     }
 }
 
-#[smart_cache("visitor:{visitor.name}:{id}", tags("visitors", "visitor:{visitor.name}"))]
+#[smart_cache(
+    "visitor:{visitor.name}:{id}",
+    tags("visitors", "visitor:{visitor.name}")
+)]
 async fn visitor(Path(id): Path<u64>, visitor: Visitor, again: Result<Visitor, ()>) -> String {
     assert!(again.is_ok());
     format!("{id} {} {}", visitor.name, ran("visitor"))
@@ -111,7 +120,6 @@ async fn visitor(Path(id): Path<u64>, visitor: Visitor, again: Result<Visitor, (
     vary("accept-language"),
     ttl = "10m",
     status(200, 404),
-    cache = "default",
     local = false,
     max_body = "1MiB",
     crate = ::smart_cache,
@@ -180,7 +188,10 @@ async fn handlers_with_any_extractors_are_cached() {
         .at("/several/again/{id}", "/several/again/7", several)
         .plain("/moved", only_receives_what_it_ignores);
     let inner = axum::Router::new().route("/{id}", get(nested));
-    shapes.router = shapes.router.nest("/nested/a", inner.clone()).nest("/nested/b", inner);
+    shapes.router = shapes
+        .router
+        .nest("/nested/a", inner.clone())
+        .nest("/nested/b", inner);
     shapes.addresses.extend(["/nested/a/7", "/nested/b/7"]);
     check_each_is_cached(shapes).await;
 }
@@ -189,8 +200,22 @@ async fn handlers_with_any_extractors_are_cached() {
 async fn a_handler_called_as_a_function_gives_its_own_value() {
     let answer = one((smart_cache::uncached(), Path(7))).await.into_value();
     assert!(answer.starts_with("7 one"));
-    assert!(nothing(smart_cache::uncached()).await.into_value().starts_with("nothing"));
-    assert!(varied(smart_cache::uncached()).await.into_value().starts_with("varied"));
-    let answer = parts((smart_cache::uncached(), Extension("a".to_owned())), HeaderMap::new()).await;
+    assert!(
+        nothing(smart_cache::uncached())
+            .await
+            .into_value()
+            .starts_with("nothing")
+    );
+    assert!(
+        varied(smart_cache::uncached())
+            .await
+            .into_value()
+            .starts_with("varied")
+    );
+    let answer = parts(
+        (smart_cache::uncached(), Extension("a".to_owned())),
+        HeaderMap::new(),
+    )
+    .await;
     assert!(answer.into_value().starts_with("a parts"));
 }

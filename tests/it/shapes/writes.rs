@@ -23,7 +23,7 @@ async fn one(Path(id): Path<u64>) {
     assert_eq!(id, 7);
 }
 
-#[clears_cache("page:{id}", "new:{name}", "pages", cache = "default", crate = ::smart_cache)]
+#[clears_cache("page:{id}", "new:{name}", "pages", crate = ::smart_cache)]
 async fn json(
     State(_): State<App>,
     Path(id): Path<u64>,
@@ -60,7 +60,11 @@ async fn request(_: State<App>, _: Extension<String>, _: Request) {}
 #[clears_cache("page:{name.len}", "pages")]
 async fn bytes(name: Name, _: Method, _: Bytes) -> Result<(), impl IntoResponse> {
     let Name { len } = name;
-    if len == 7 { Ok(()) } else { Err(StatusCode::BAD_REQUEST) }
+    if len == 7 {
+        Ok(())
+    } else {
+        Err(StatusCode::BAD_REQUEST)
+    }
 }
 
 struct Name {
@@ -153,9 +157,53 @@ async fn every_shape_of_write_handler_clears() {
     let router = shapes.at("/page/{id}", "/page/7", page).into_router().await;
     for address in addresses {
         ask(&router, Method::GET, "/page/7").await;
-        assert!(ask(&router, Method::GET, "/page/7").await.is_hit, "before {address}");
+        assert!(
+            ask(&router, Method::GET, "/page/7").await.is_hit,
+            "before {address}"
+        );
         let answer = ask(&router, Method::POST, address).await;
-        assert!(answer.status.is_success(), "answer of {address}: {answer:?}");
-        assert!(!ask(&router, Method::GET, "/page/7").await.is_hit, "after {address}");
+        assert!(
+            answer.status.is_success(),
+            "answer of {address}: {answer:?}"
+        );
+        assert!(
+            !ask(&router, Method::GET, "/page/7").await.is_hit,
+            "after {address}"
+        );
     }
+}
+
+#[smart_cache("named:{id}", cache = "shapes")]
+async fn named(Path(id): Path<u64>) -> String {
+    format!("{id} {}", ran("named"))
+}
+
+#[clears_cache("named:{id}", cache = "shapes")]
+async fn clear_named(Path(id): Path<u64>) -> String {
+    id.to_string()
+}
+
+#[clears_cache("named:{id}")]
+async fn clear_elsewhere(Path(id): Path<u64>) -> String {
+    id.to_string()
+}
+
+#[tokio::test]
+async fn a_named_cache_is_filled_and_cleared_by_its_name() {
+    smart_cache::install_named("shapes", smart_cache::SmartCache::in_memory()).unwrap();
+    let router = Shapes::default()
+        .at("/named/{id}", "/named/7", named)
+        .write("/clear-named/{id}", "/clear-named/7", clear_named)
+        .write(
+            "/clear-elsewhere/{id}",
+            "/clear-elsewhere/7",
+            clear_elsewhere,
+        )
+        .into_router()
+        .await;
+    ask(&router, Method::GET, "/named/7").await;
+    ask(&router, Method::POST, "/clear-elsewhere/7").await;
+    assert!(ask(&router, Method::GET, "/named/7").await.is_hit);
+    ask(&router, Method::POST, "/clear-named/7").await;
+    assert!(!ask(&router, Method::GET, "/named/7").await.is_hit);
 }

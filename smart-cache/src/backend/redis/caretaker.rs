@@ -28,6 +28,8 @@ const STEP: usize = 200;
 const STEP_PAUSE: Duration = Duration::from_millis(10);
 /// Enough of an entry to hold the digests and nearly every head.
 const HEAD_BYTES: usize = 4096;
+/// A thousand tags of a kilobyte each.
+const LONGEST_HEAD: usize = 1 << 20;
 
 /// Runs for as long as the connection lives.
 pub(super) async fn run(shared: Arc<Shared>, up: Arc<Up>) {
@@ -38,7 +40,7 @@ pub(super) async fn run(shared: Arc<Shared>, up: Arc<Up>) {
             match announce(&shared, &up).await {
                 Ok(()) => announced = Some(Instant::now()),
                 Err(why) => {
-                    tracing::debug!(cause = %why, "this build could not be announced; trying again later")
+                    tracing::debug!(cause = %why, "this build could not be announced; trying again later");
                 }
             }
         }
@@ -63,13 +65,13 @@ async fn advise(shared: &Shared, up: &Up) {
         let limited = field(&info, "maxmemory").is_some_and(|bytes| bytes != "0");
         match (limited, policy) {
             (false, _) => {
-                tracing::info!(server = %shared.address, "Redis has no maxmemory: entries live until they are cleared, so set maxmemory and maxmemory-policy allkeys-lru (or allkeys-lfu) to bound it")
+                tracing::info!(server = %shared.address, "Redis has no maxmemory: entries live until they are cleared, so set maxmemory and maxmemory-policy allkeys-lru (or allkeys-lfu) to bound it");
             }
             (true, "noeviction") => {
-                tracing::warn!(server = %shared.address, "maxmemory-policy is noeviction: when Redis is full nothing more is stored (clears still work); allkeys-lru lets old entries go instead")
+                tracing::warn!(server = %shared.address, "maxmemory-policy is noeviction: when Redis is full nothing more is stored (clears still work); allkeys-lru lets old entries go instead");
             }
             (true, policy) if policy.starts_with("volatile") => {
-                tracing::warn!(server = %shared.address, policy, "entries have no expiry, so a volatile-* policy cannot evict them: use allkeys-lru or allkeys-lfu")
+                tracing::warn!(server = %shared.address, policy, "entries have no expiry, so a volatile-* policy cannot evict them: use allkeys-lru or allkeys-lfu");
             }
             _ => {}
         }
@@ -133,18 +135,19 @@ async fn announce(shared: &Shared, up: &Up) -> Result<(), BackendError> {
     up.call(&hset, up.deadline()).await.map(drop)
 }
 
-/// Whether no process of this build has announced itself here before; announces it.
+/// Whether this is the first process of its build; marks that it has come. Not the builds' table:
+/// the caretaker may have announced this very process there already.
 pub(super) async fn is_first_of_version(
     shared: &Shared,
     up: &Up,
     deadline: Instant,
 ) -> Result<bool, BackendError> {
-    let mut hsetnx = redis::cmd("HSETNX");
-    hsetnx
-        .arg(shared.names.builds())
-        .arg(shared.names.version())
-        .arg(format!("{} {}", now(), application()));
-    Ok(integer(Some(&up.call(&hsetnx, deadline).await?)) == Some(1))
+    let mut claim = redis::cmd("SET");
+    claim
+        .arg(shared.names.first_of_version())
+        .arg(now())
+        .arg("NX");
+    Ok(!matches!(up.call(&claim, deadline).await?, Value::Nil))
 }
 
 /// Frees the entries under a key that was cleared.
@@ -215,6 +218,8 @@ async fn sweep(shared: &Shared, up: &Up) -> Result<u64, BackendError> {
         let mut hdel = redis::cmd("HDEL");
         hdel.arg(shared.names.builds()).arg(version);
         up.call(&hdel, up.deadline()).await?;
+        let first = shared.names.of_version(version).first_of_version();
+        unlink(up, first.as_bytes()).await?;
     }
     Ok(removed)
 }
@@ -229,10 +234,12 @@ async fn reap(
 ) -> Result<bool, BackendError> {
     let names = shared.names.of_version(version);
     let entry = names.entry(id);
-    let mut range = redis::cmd("GETRANGE");
-    range.arg(&entry).arg(0).arg(HEAD_BYTES - 1);
-    let start = match up.call(&range, up.deadline()).await {
-        Ok(value) => bytes(Some(value))?,
+    let start = match read_start(up, &entry, HEAD_BYTES).await {
+        // A head with very long names.
+        Ok(start) if start.len() == HEAD_BYTES && Head::read(&start[DIGESTS + 1..]).is_none() => {
+            read_start(up, &entry, LONGEST_HEAD).await?
+        }
+        Ok(start) => start,
         // Something of another type stands in our place: not ours to remove.
         Err(BackendError::Refused(_)) => return Ok(false),
         Err(why) => return Err(why),
@@ -247,7 +254,7 @@ async fn reap(
         return Ok(false);
     }
     let Some((head, _)) = start.get(DIGESTS + 1..).and_then(Head::read) else {
-        // Longer than what was read, or damaged: the next fill or eviction takes it.
+        // Damaged: the next lookup finds that out and discards it.
         return Ok(false);
     };
     let mut call = scripts::REAP.prepare_invoke();
@@ -262,6 +269,13 @@ async fn reap(
         .arg(id.hex())
         .arg(&start[..DIGESTS]);
     Ok(integer(Some(&up.script(&call, up.deadline()).await?)) == Some(1))
+}
+
+/// The first bytes of an entry.
+async fn read_start(up: &Up, entry: &str, length: usize) -> Result<bytes::Bytes, BackendError> {
+    let mut range = redis::cmd("GETRANGE");
+    range.arg(entry).arg(0).arg(length - 1);
+    bytes(Some(up.call(&range, up.deadline()).await?))
 }
 
 /// Removes ids from an index whose entries are gone.

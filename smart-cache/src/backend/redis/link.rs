@@ -466,8 +466,7 @@ pub(crate) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 pub(crate) fn text(value: &Value) -> Result<String, BackendError> {
     match value {
         Value::BulkString(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
-        Value::SimpleString(text) => Ok(text.clone()),
-        Value::VerbatimString { text, .. } => Ok(text.clone()),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Ok(text.clone()),
         other => Err(BackendError::Protocol(format!("{other:?}").into())),
     }
 }

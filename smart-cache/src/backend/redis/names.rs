@@ -70,6 +70,11 @@ impl Names {
         format!("{}builds", self.prefix)
     }
 
+    /// Marks that the first process of this version has come.
+    pub(crate) fn first_of_version(&self) -> String {
+        format!("{}first:{}", self.prefix, self.version)
+    }
+
     /// Held by the process that sweeps.
     pub(crate) fn sweeper(&self) -> String {
         format!("{}sweeper", self.prefix)
