@@ -245,6 +245,8 @@ async fn choose(config: &Config) -> Result<Arc<dyn Backend>, ConfigError> {
         max_variants: config.max_variants,
         heartbeat: config.local_staleness / 4,
         server_id: config.server_id.clone(),
+        tracking: config.local_capacity > 0,
+        staleness: config.local_staleness,
     };
     Ok(Arc::new(RedisBackend::connect_to(address, options)?))
 }

@@ -10,9 +10,11 @@ use crate::builder::Builder;
 use crate::config::Config;
 use crate::error::{BackendError, ClearError, ConfigError};
 use crate::key::IntoKeys;
+use crate::local::LocalTier;
 use crate::protocol::clear::{PendingClears, Wish};
 use crate::protocol::flight::Flights;
-use crate::stats::{Counters, Stats};
+use crate::protocol::token_name;
+use crate::stats::{Counters, LocalStats, Stats};
 
 /// Keys of one clear whose entries are freed at once; the sweep frees the others.
 const MOST_RECLAIMED: usize = 1_000;
@@ -47,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) flights: Arc<Flights>,
     pub(crate) pending: Arc<PendingClears>,
     pub(crate) counters: Counters,
+    /// Hits without a round trip; `None` when it is switched off, or nothing could keep it honest.
+    pub(crate) local: Option<LocalTier>,
     /// One walk over what clears left behind at a time; the sweep finds what is skipped.
     reclaiming: Arc<tokio::sync::Semaphore>,
     /// Why there is nothing behind this handle.
@@ -99,7 +103,11 @@ impl SmartCache {
     }
 
     fn with(config: Config, backend: Arc<dyn Backend>, broken: Option<ConfigError>) -> Self {
+        let freshness = backend.freshness().filter(|_| config.local_capacity > 0);
+        let local =
+            freshness.map(|freshness| LocalTier::new(config.local_capacity, Arc::clone(freshness)));
         let inner = Inner {
+            local,
             config,
             backend,
             flights: Arc::default(),
@@ -179,7 +187,18 @@ impl SmartCache {
             self.inner.pending.len(),
             self.inner.flights.len(),
             self.inner.backend.is_available(),
+            self.local_stats(),
         )
+    }
+
+    fn local_stats(&self) -> Option<LocalStats> {
+        let local = self.inner.local.as_ref()?;
+        let live = local.freshness().hears(Instant::now());
+        Some(LocalStats {
+            live,
+            entries: local.len(),
+            bytes: local.bytes(),
+        })
     }
 
     /// What is behind this handle, in words; never a secret.
@@ -213,6 +232,7 @@ impl SmartCache {
     async fn clear_detached(&self, wish: Wish) -> Result<(), ClearError> {
         let cache = self.clone();
         let task = tokio::spawn(async move {
+            cache.distrust_local(&wish);
             let outcome = wish.send(&*cache.inner.backend).await;
             cache.settle_clear(wish, outcome)
         });
@@ -237,12 +257,27 @@ impl SmartCache {
         }
     }
 
+    /// This process knows of its own clear before anybody tells it. Before the command is sent
+    /// and after its answer: what was looked up in between may be of before or after.
+    fn distrust_local(&self, wish: &Wish) {
+        let Some(local) = &self.inner.local else {
+            return;
+        };
+        match wish {
+            Wish::Keys(keys) => keys
+                .iter()
+                .for_each(|key| local.freshness().changed(&token_name(key))),
+            Wish::All => local.freshness().flushed(),
+        }
+    }
+
     /// Remembers what was not acknowledged; frees what was.
     fn settle_clear(
         &self,
         wish: Wish,
         outcome: Result<(), BackendError>,
     ) -> Result<(), ClearError> {
+        self.distrust_local(&wish);
         self.inner.counters.clear(outcome.is_ok());
         if let Err(why) = outcome {
             tracing::error!(cause = %why, ?wish, "a clear was not acknowledged: distrusting and repeating it");
@@ -277,6 +312,7 @@ impl SmartCache {
         let (cache, twin) = (self.clone(), Arc::clone(twin));
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         runtime.spawn(async move {
+            cache.distrust_local(&wish);
             let outcome = wish.send(&*twin).await;
             let _ = tell.send(cache.settle_clear(wish, outcome));
         });
@@ -289,10 +325,8 @@ impl SmartCache {
     pub(crate) async fn open(&self) {
         use crate::config::StartFlush;
 
-        let opened = self.inner.backend.open().await;
-        if let Err(why) = &opened {
-            tracing::error!(backend = %self.describe(), cause = %why, "cache not active: handlers answer until the backend does");
-        } else {
+        // The backend itself says in the log what keeps it from answering.
+        if self.inner.backend.open().await.is_ok() {
             tracing::info!(backend = %self.describe(), "cache ready");
         }
         let flush = match self.inner.config.flush {
@@ -301,9 +335,14 @@ impl SmartCache {
             // Without an answer a flush too many is the safe side.
             StartFlush::EachVersion => self.inner.backend.first_of_version().await.unwrap_or(true),
         };
-        if flush {
-            // Distrusted and repeated if it fails, so a start never serves what it was to flush.
-            let _ = self.clear_detached(Wish::All).await;
+        if !flush {
+            return;
+        }
+        self.distrust_local(&Wish::All);
+        if let Err(why) = self.inner.backend.clear_all().await {
+            // Distrusted until it lands, so a start never serves what it was to flush.
+            tracing::warn!(cause = %why, "the flush of this start is applied as soon as the backend answers");
+            self.inner.pending.add(&Wish::All, &self.inner.backend);
         }
     }
 

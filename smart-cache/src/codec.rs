@@ -21,7 +21,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Entry, EntryId};
+use crate::entry::{Answer, Entry, EntryId};
+use crate::local::Sample;
 
 /// Begins every head.
 const MAGIC: [u8; 3] = *b"SC\x01";
@@ -36,14 +37,32 @@ const RECORD_FIXED: usize = 1 + 4 + 4;
 pub struct Payload {
     bytes: Bytes,
     entry: Arc<OnceLock<Option<Arc<Entry>>>>,
+    /// What was known before the lookup that found it; absent for what has a time to live, and
+    /// where nothing is heard of changes.
+    sample: Option<Arc<Sample>>,
 }
 
 impl Payload {
     /// The entry; `None` for bytes that cannot be read.
-    pub(crate) fn entry(&self, id: EntryId) -> Option<Arc<Entry>> {
+    pub(crate) fn entry(&self, id: EntryId, status_header: bool) -> Option<Arc<Entry>> {
         self.entry
-            .get_or_init(|| decode(id, &self.bytes).map(Arc::new))
+            .get_or_init(|| {
+                Some(Arc::new(Entry::new(
+                    decode(id, &self.bytes)?,
+                    status_header,
+                )))
+            })
             .clone()
+    }
+
+    /// With the sample that was taken before the lookup.
+    pub(crate) fn sampled(mut self, sample: Option<Sample>) -> Self {
+        self.sample = sample.map(Arc::new);
+        self
+    }
+
+    pub(crate) fn sample(&self) -> Option<&Arc<Sample>> {
+        self.sample.as_ref()
     }
 
     /// The tags that the handler had found.
@@ -59,6 +78,7 @@ impl From<Bytes> for Payload {
         Self {
             bytes,
             entry: Arc::default(),
+            sample: None,
         }
     }
 }
@@ -173,18 +193,18 @@ fn each_name<'a>(rest: &mut &'a [u8], mut each: impl FnMut(&'a [u8]) -> Option<(
 }
 
 /// Encodes head and record, ready for the store script.
-pub(crate) fn encode(id: EntryId, head: &Head, entry: &Entry) -> Vec<u8> {
+pub(crate) fn encode(id: EntryId, head: &Head, answer: &Answer) -> Vec<u8> {
     let meta = Meta {
-        status: entry.status.as_u16(),
-        created_ms: entry.created_ms(),
-        took_us: entry.took.as_micros() as u64,
-        headers: entry
+        status: answer.status.as_u16(),
+        created_ms: answer.created_ms(),
+        took_us: answer.took.as_micros() as u64,
+        headers: answer
             .headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
             .collect(),
     };
-    let mut out = Vec::with_capacity(256 + entry.body.len());
+    let mut out = Vec::with_capacity(256 + answer.body.len());
     head.write(&mut out);
     let record = out.len();
     out.push(FORMAT);
@@ -197,14 +217,14 @@ pub(crate) fn encode(id: EntryId, head: &Head, entry: &Entry) -> Vec<u8> {
     let mut out = out;
     let meta_length = (out.len() - record - RECORD_FIXED) as u32;
     out[record + 5..record + 9].copy_from_slice(&meta_length.to_le_bytes());
-    out.extend_from_slice(&entry.body);
+    out.extend_from_slice(&answer.body);
     let crc = checksum(id, &out, record);
     out[record + 1..record + 5].copy_from_slice(&crc.to_le_bytes());
     out
 }
 
 /// Decodes what [`encode`] wrote; `None` for anything else.
-pub(crate) fn decode(id: EntryId, bytes: &Bytes) -> Option<Entry> {
+pub(crate) fn decode(id: EntryId, bytes: &Bytes) -> Option<Answer> {
     let record = Head::end(bytes)?;
     let fixed = bytes.get(record..record + RECORD_FIXED)?;
     let crc = u32::from_le_bytes([fixed[1], fixed[2], fixed[3], fixed[4]]);
@@ -222,7 +242,7 @@ pub(crate) fn decode(id: EntryId, bytes: &Bytes) -> Option<Entry> {
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value)).ok()?;
         headers.append(name, value);
     }
-    Some(Entry {
+    Some(Answer {
         status: StatusCode::from_u16(meta.status).ok()?,
         headers,
         body: bytes.slice(body_at..),
@@ -244,12 +264,12 @@ fn checksum(id: EntryId, bytes: &[u8], record: usize) -> u32 {
 mod tests {
     use super::*;
 
-    fn sample() -> (EntryId, Head, Entry) {
+    fn sample() -> (EntryId, Head, Answer) {
         let mut headers = HeaderMap::new();
         headers.append("x-many", "one".parse().unwrap());
         headers.append("x-many", "two".parse().unwrap());
         headers.append("x-bytes", HeaderValue::from_bytes(&[0xff, b'a']).unwrap());
-        let entry = Entry {
+        let entry = Answer {
             status: StatusCode::NOT_FOUND,
             headers,
             body: Bytes::from_static(b"\0body\xff"),

@@ -221,6 +221,64 @@ pub(crate) fn named_caches() -> Result<Vec<String>, ConfigError> {
     Ok(names)
 }
 
+/// What may follow `SMART_REDIS_`.
+const VARIABLES: [&str; 22] = [
+    "APP_VERSION",
+    "BACKEND",
+    "CACHES",
+    "DB",
+    "HOST",
+    "IGNORED_QUERY",
+    "LEASE",
+    "LOCAL_CAPACITY",
+    "LOCAL_STALENESS",
+    "MAX_BODY",
+    "MAX_VARIANTS",
+    "NAMESPACE",
+    "PASSWORD",
+    "PORT",
+    "RESTART_AND_CLEAR_CACHE",
+    "SERVER_ID",
+    "SETTLE",
+    "STATUS_HEADER",
+    "TIMEOUT",
+    "URL",
+    "USERNAME",
+    "WAIT",
+];
+
+/// Variables that look like ours and that nothing reads, each with the one that is spelled most
+/// like it.
+pub(crate) fn unknown_variables() -> Vec<(String, Option<String>)> {
+    let names = named_caches().unwrap_or_default();
+    let is_known = |suffix: &str| VARIABLES.contains(&suffix);
+    let unknown = |variable: std::ffi::OsString| {
+        let variable = variable.into_string().ok()?;
+        let suffix = variable.strip_prefix("SMART_REDIS_")?;
+        let of_named = names.iter().any(|name| {
+            let rest = suffix
+                .strip_prefix(&name.to_ascii_uppercase())
+                .and_then(|rest| rest.strip_prefix('_'));
+            rest.is_some_and(is_known)
+        });
+        if is_known(suffix) || of_named {
+            return None;
+        }
+        let distance = |known: &&str| strsim::damerau_levenshtein(suffix, known);
+        let near = VARIABLES
+            .into_iter()
+            .min_by_key(distance)
+            .filter(|known| distance(known) <= 2);
+        Some((
+            variable.clone(),
+            near.map(|known| format!("SMART_REDIS_{known}")),
+        ))
+    };
+    std::env::vars_os()
+        .filter_map(|(variable, _)| unknown(variable))
+        .collect()
+}
+
 /// A namespace becomes the hash tag of every key, so braces would change the cluster slot.
 pub(crate) fn check_namespace(text: &str) -> Result<(), &'static str> {
     let fits = !text.is_empty()

@@ -1,14 +1,16 @@
-//! One stored response in memory, and the response made of it.
+//! A response as it is stored, and as it is kept ready to be sent.
 //!
-//! An entry is built only by [`Entry::new`] (from what a handler answered) and by `codec.rs`
-//! (from stored bytes). It does not know where it is kept.
+//! An [`Answer`] comes from a handler or, by `codec.rs`, from stored bytes; an [`Entry`] is made
+//! of it once and answers any number of hits. Neither knows where it is kept.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use crate::http::cache_status::Status;
 
 /// Names an entry: the hash of key and variant.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,10 +53,11 @@ impl std::fmt::Debug for EntryId {
     }
 }
 
-/// One stored response.
+/// What a handler answered, as it is stored.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    /// Without those of one connection.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     /// When the handler had answered, by the clock of the process that ran it.
@@ -63,47 +66,95 @@ pub(crate) struct Entry {
     pub(crate) took: Duration,
 }
 
-impl Entry {
-    pub(crate) fn new(status: StatusCode, headers: HeaderMap, body: Bytes, took: Duration) -> Self {
-        Self {
-            status,
-            headers,
-            body,
-            created: SystemTime::now(),
-            took,
-        }
-    }
-
+impl Answer {
     /// Whole milliseconds since the epoch; a clock before it counts as the epoch.
     pub(crate) fn created_ms(&self) -> u64 {
         self.created
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_millis() as u64)
     }
+}
 
-    /// The stored answer with its `Age` (RFC 9111, section 5.1). An `Age` that the handler
-    /// itself had sent is added to.
+/// One stored response, ready to be sent: a hit copies its headers, shares its body, and formats
+/// nothing but its age.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    status: StatusCode,
+    /// With `Content-Length`, room for the age, and `Cache-Status` as of a hit.
+    headers: HeaderMap,
+    body: Bytes,
+    created: SystemTime,
+    took: Duration,
+    /// The handler's own `Age`, which ours is added to.
+    inherited_age: u64,
+}
+
+impl Entry {
+    /// Makes everything ready that is the same for every hit.
+    pub(crate) fn new(answer: Answer, status_header: bool) -> Self {
+        let Answer {
+            status,
+            headers,
+            body,
+            created,
+            took,
+        } = answer;
+        let age = headers
+            .get(header::AGE)
+            .and_then(|age| age.to_str().ok()?.trim().parse().ok());
+        // Exactly as large as it will be: a hit clones it and never grows it.
+        let mut ready = HeaderMap::with_capacity(headers.len() + 3);
+        for (name, value) in &headers {
+            if name != header::AGE {
+                ready.append(name, value.clone());
+            }
+        }
+        ready.insert(header::AGE, HeaderValue::from_static("0"));
+        let has_content = !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if has_content && !ready.contains_key(header::CONTENT_LENGTH) {
+            ready.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        if status_header {
+            Status::Hit.append_to(&mut ready);
+        }
+        Self {
+            status,
+            headers: ready,
+            body,
+            created,
+            took,
+            inherited_age: age.unwrap_or(0),
+        }
+    }
+
+    /// How long the handler took: what a hit saves.
+    pub(crate) fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// About how many bytes this keeps from being freed, the fixed costs of its maps aside.
+    pub(crate) fn bytes(&self) -> u64 {
+        let header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+        (self.headers.iter().map(header).sum::<usize>() + self.body.len()) as u64
+    }
+
+    /// How many header lines it has.
+    pub(crate) fn header_count(&self) -> usize {
+        self.headers.len()
+    }
+
+    /// The answer of a hit, with its `Age` (RFC 9111, section 5.1).
     pub(crate) fn to_response(&self, now: SystemTime) -> Response {
         let own = now
             .duration_since(self.created)
             .map_or(0, |age| age.as_secs());
-        let inherited = self
-            .headers
-            .get(header::AGE)
-            .and_then(|age| age.to_str().ok()?.trim().parse::<u64>().ok());
+        let age = own.saturating_add(self.inherited_age);
         let mut response = Response::new(Body::from(self.body.clone()));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers.clone();
-        let age = own.saturating_add(inherited.unwrap_or(0));
-        response.headers_mut().insert(header::AGE, age_value(age));
+        if let (1.., Some(value)) = (age, response.headers_mut().get_mut(header::AGE)) {
+            *value = HeaderValue::from(age);
+        }
         response
-    }
-}
-
-/// `Age` as a header value; most hits are of a few seconds' age and need no formatting.
-fn age_value(age: u64) -> HeaderValue {
-    match age {
-        0 => HeaderValue::from_static("0"),
-        _ => HeaderValue::from(age),
     }
 }

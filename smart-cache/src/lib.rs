@@ -56,6 +56,7 @@ mod entry;
 mod error;
 mod http;
 mod key;
+mod local;
 mod policy;
 #[doc(hidden)]
 pub mod private;
@@ -84,4 +85,4 @@ pub use smart_cache_macros::smart_cache;
 pub use start::{
     clear_all, clear_all_blocking, clear_cache, clear_cache_blocking, install, install_named, start,
 };
-pub use stats::Stats;
+pub use stats::{LocalStats, Stats};

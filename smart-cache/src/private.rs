@@ -38,8 +38,6 @@ impl Call {
             site,
             type_name,
             variant: Variant::new(),
-            key: String::new(),
-            tags: Vec::new(),
         };
         Self {
             shown: context.shown,
@@ -52,7 +50,7 @@ impl Call {
     }
 
     pub fn key(&mut self, key: Arguments<'_>) {
-        self.gathered.key = render(key, &mut self.gathered.variant);
+        self.gathered.variant.key(key);
     }
 
     /// The values of a template with several placeholders: a separator inside one of them must
@@ -64,8 +62,7 @@ impl Call {
     }
 
     pub fn tag(&mut self, tag: Arguments<'_>) {
-        let tag = render(tag, &mut self.gathered.variant);
-        self.gathered.tags.push(tag);
+        self.gathered.variant.tag(tag);
     }
 
     pub fn part<P: Display + ?Sized>(&mut self, part: &P) {
@@ -77,22 +74,10 @@ impl Call {
             return Cached::value(handler.await);
         };
         let cache = crate::start::resolve(shown.cache.take(), self.gathered.site.cache).await;
-        let asked = Asked::new(&cache, &shown, &self.gathered);
-        drop((shown, self.gathered));
+        let asked = Asked::new(&cache, &shown, self.gathered);
+        drop(shown);
         Cached::response(crate::serve::serve(&cache, asked, handler).await)
     }
-}
-
-/// A key as text. A value that cannot be shown cannot name an entry, so the request stays out.
-fn render(text: Arguments<'_>, variant: &mut Variant) -> String {
-    use std::fmt::Write as _;
-
-    let mut rendered = String::new();
-    if rendered.write_fmt(text).is_err() {
-        variant.bypass();
-        rendered.clear();
-    }
-    rendered
 }
 
 /// One call of a handler that clears.
@@ -113,10 +98,12 @@ impl ClearCall {
     }
 
     pub fn key(&mut self, key: Arguments<'_>) {
+        use std::fmt::Write as _;
+
         // Rendered before the body moves the values away. What cannot be shown names nothing.
-        let key = render(key, &mut Variant::new());
-        if !key.is_empty() {
-            self.keys.push(key);
+        let mut rendered = String::new();
+        if rendered.write_fmt(key).is_ok() && !rendered.is_empty() {
+            self.keys.push(rendered);
         }
     }
 
@@ -128,7 +115,8 @@ impl ClearCall {
             cache,
             keys: self.keys,
         };
-        let value = handler.await;
+        let scope = crate::protocol::scope::Scope::silent(&guard.cache);
+        let value = scope.hear(handler).await;
         if !is_request {
             guard.clear().await;
             return Cached::value(value);
@@ -156,9 +144,8 @@ impl ClearGuard {
     /// logged, distrusted and repeated by the cache.
     async fn clear(mut self) {
         let keys = std::mem::take(&mut self.keys);
-        if let Err(why) = self.cache.clear(keys).await {
-            tracing::error!(cause = %why, "the write was answered before its clear was acknowledged");
-        }
+        // A failure is logged where it is remembered.
+        let _ = self.cache.clear(keys).await;
     }
 
     fn disarm(mut self) {

@@ -5,25 +5,23 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::response::{IntoResponse, Response};
 
 use crate::asked::Asked;
-use crate::backend::{Filling, Lookup, Stored};
+use crate::backend::{Filling, Lookup, Payload, Stored};
 use crate::body::{Buffered, buffer};
 use crate::cache::{Limits, SmartCache};
 use crate::codec::{self, Head};
 use crate::config::BackendKind;
-use crate::entry::Entry;
+use crate::entry::{Answer, Entry};
 use crate::http::cache_status::Status;
 use crate::http::hop_by_hop;
 use crate::policy::{self, Bypass};
-use crate::protocol::Digest;
-use crate::protocol::flight::Leader;
-use crate::protocol::lease::HeldLease;
 use crate::protocol::scope::Scope;
 use crate::protocol::turn::{Lead, Taking, Turn};
+use crate::protocol::{Digest, Target};
 
 /// Sent back to the lookup this often, a request runs its handler instead.
 const MOST_LOOKUPS: usize = 4;
@@ -31,12 +29,19 @@ const MOST_LOOKUPS: usize = 4;
 /// Answers one request.
 pub(crate) async fn serve<T: IntoResponse>(
     cache: &SmartCache,
-    asked: Result<Asked<'_>, Bypass>,
+    asked: Result<Asked, Bypass>,
     handler: impl Future<Output = T>,
 ) -> Response {
     let asked = match asked {
         Ok(asked) => asked,
         Err(bypass) => return alone(cache, bypass, handler).await,
+    };
+    if let Some(entry) = local(cache, &asked) {
+        return hit(cache, &entry);
+    }
+    let asked = Request {
+        target: asked.target(),
+        asked: &asked,
     };
     let mut limits = cache.limits();
     for _ in 0..MOST_LOOKUPS {
@@ -45,22 +50,42 @@ pub(crate) async fn serve<T: IntoResponse>(
             Found::Nothing(missed) => missed,
             Found::Refused(bypass) => return alone(cache, bypass, handler).await,
         };
-        if asked.is_head {
+        if asked.asked.is_head {
             return alone(cache, Bypass::Head, handler).await;
         }
         match turn(cache, &asked, &missed, limits).await {
             Turn::Lead(lead) => return fill(cache, &asked, lead, handler).await,
             Turn::Shared(entry) => return share(cache, &entry),
             Turn::Alone(bypass) => return alone(cache, bypass, handler).await,
-            Turn::Filled(payload) => match payload.entry(asked.target.id) {
-                Some(entry) => return hit(cache, &entry),
-                None => discard(cache, &asked).await,
-            },
+            Turn::Filled(payload) => {
+                match payload.entry(asked.target.id, cache.inner.config.status_header) {
+                    Some(entry) => return hit(cache, &entry),
+                    None => discard(cache, &asked).await,
+                }
+            }
             Turn::LookAgain => {}
         }
         limits.patience = Instant::now() + limits.timeout;
     }
     alone(cache, Bypass::Wait, handler).await
+}
+
+/// A request that the local tier had no answer for.
+struct Request<'a> {
+    asked: &'a Asked,
+    target: Arc<Target>,
+}
+
+/// The answer of this process's memory, if it is proved current.
+fn local(cache: &SmartCache, asked: &Asked) -> Option<Arc<Entry>> {
+    let tier = cache.inner.local.as_ref().filter(|_| asked.local)?;
+    // While a clear is pending its keys are distrusted, which the full road finds out.
+    if cache.inner.pending.len() > 0 {
+        return None;
+    }
+    let entry = tier.get(asked.form.as_bytes(), Instant::now())?;
+    cache.inner.counters.local_hit();
+    Some(entry)
 }
 
 /// What the backend has for a request.
@@ -76,7 +101,7 @@ struct Missed {
     dynamic: Vec<Arc<str>>,
 }
 
-async fn find(cache: &SmartCache, asked: &Asked<'_>, patience: Instant) -> Found {
+async fn find(cache: &SmartCache, asked: &Request<'_>, patience: Instant) -> Found {
     if cache.inner.pending.len() > 0 {
         cache.inner.pending.retry(&cache.inner.backend);
         if cache.inner.pending.distrusts(&asked.target, &[]) {
@@ -93,8 +118,11 @@ async fn find(cache: &SmartCache, asked: &Asked<'_>, patience: Instant) -> Found
             {
                 return Found::Refused(Bypass::PendingClear);
             }
-            match payload.entry(asked.target.id) {
-                Some(entry) => Found::Entry(entry),
+            match payload.entry(asked.target.id, cache.inner.config.status_header) {
+                Some(entry) => {
+                    keep_locally(cache, asked, &payload, &entry);
+                    Found::Entry(entry)
+                }
                 None => {
                     discard(cache, asked).await;
                     Found::Nothing(Missed {
@@ -116,7 +144,20 @@ async fn find(cache: &SmartCache, asked: &Asked<'_>, patience: Instant) -> Found
     }
 }
 
-async fn turn(cache: &SmartCache, asked: &Asked<'_>, missed: &Missed, limits: Limits) -> Turn {
+/// Takes an entry into the local tier, with what was known before its lookup was sent.
+fn keep_locally(cache: &SmartCache, asked: &Request<'_>, payload: &Payload, entry: &Arc<Entry>) {
+    if let (Some(tier), Some(sample), true) =
+        (&cache.inner.local, payload.sample(), asked.asked.local)
+    {
+        tier.insert(
+            asked.asked.form.as_bytes().into(),
+            entry,
+            Arc::clone(sample),
+        );
+    }
+}
+
+async fn turn(cache: &SmartCache, asked: &Request<'_>, missed: &Missed, limits: Limits) -> Turn {
     let taking = Taking {
         backend: &cache.inner.backend,
         flights: &cache.inner.flights,
@@ -133,27 +174,28 @@ async fn turn(cache: &SmartCache, asked: &Asked<'_>, missed: &Missed, limits: Li
 /// Runs the handler for everybody who waits, and stores its answer once it is on its way.
 async fn fill<T: IntoResponse>(
     cache: &SmartCache,
-    asked: &Asked<'_>,
+    asked: &Request<'_>,
     lead: Lead,
     handler: impl Future<Output = T>,
 ) -> Response {
-    let (started, scope) = (Instant::now(), Scope::default());
+    let (started, scope) = (Instant::now(), Scope::listening(cache));
     let (parts, body) = scope.hear(handler).await.into_response().into_parts();
     let refused = |bypass, lead: Lead, response| {
         lead.uncacheable();
         finish(cache, response, Status::Bypass(bypass))
     };
-    let storable = policy::response(parts.status, &parts.headers, asked.rules).and_then(|()| {
-        if parts.extensions.is_empty() {
-            Ok(())
-        } else {
-            Err(Bypass::Extensions)
-        }
-    });
+    let storable =
+        policy::response(parts.status, &parts.headers, asked.asked.rules).and_then(|()| {
+            if parts.extensions.is_empty() {
+                Ok(())
+            } else {
+                Err(Bypass::Extensions)
+            }
+        });
     if let Err(bypass) = storable {
         return refused(bypass, lead, Response::from_parts(parts, body));
     }
-    let body = match buffer(body, asked.rules).await {
+    let body = match buffer(body, asked.asked.rules).await {
         Buffered::Whole(body) => body,
         Buffered::Refused(bypass, body) => {
             return refused(bypass, lead, Response::from_parts(parts, body));
@@ -165,80 +207,96 @@ async fn fill<T: IntoResponse>(
     }
     let mut headers = parts.headers.clone();
     hop_by_hop::strip(&mut headers);
-    let entry = Arc::new(Entry::new(
-        parts.status,
+    let answer = Answer {
+        status: parts.status,
         headers,
-        body.clone(),
-        started.elapsed(),
-    ));
-    let (lease, mut seat) = lead.into_parts();
-    if let Some(seat) = seat.take_if(|_| dynamic.is_empty()) {
-        seat.answer(&entry);
-    }
-    if let Some(lease) = lease {
-        let head = Head {
-            key: Arc::clone(&asked.target.key),
-            tags: asked.target.tags.clone(),
-            dynamic,
-        };
-        tokio::spawn(store(
-            cache.clone(),
-            Arc::clone(&asked.target),
-            head,
-            entry,
-            asked.ttl,
-            lease,
-            seat,
-        ));
-    }
+        body: body.clone(),
+        created: SystemTime::now(),
+        took: started.elapsed(),
+    };
+    // A tag that was found may turn out to be too new, so only declared ones can be promised.
+    let status = if dynamic.is_empty() {
+        Status::Stored
+    } else {
+        Status::Missed
+    };
+    let head = Head {
+        key: Arc::clone(&asked.target.key),
+        tags: asked.target.tags.clone(),
+        dynamic,
+    };
+    let filled = Filled {
+        cache: cache.clone(),
+        target: Arc::clone(&asked.target),
+        head,
+        answer,
+        ttl: asked.asked.ttl,
+    };
+    tokio::spawn(filled.store(lead));
     cache.inner.counters.miss();
-    finish(
-        cache,
-        Response::from_parts(parts, body.into()),
-        Status::Stored,
-    )
+    finish(cache, Response::from_parts(parts, body.into()), status)
 }
 
-/// The last step of a miss, after the answer has left.
-async fn store(
+/// An answer that is on its way to the client and not stored yet.
+struct Filled {
     cache: SmartCache,
-    target: Arc<crate::protocol::Target>,
+    target: Arc<Target>,
     head: Head,
-    entry: Arc<Entry>,
-    ttl: Option<std::time::Duration>,
-    lease: HeldLease,
-    seat: Option<Leader>,
-) {
-    if cache.inner.pending.distrusts(&target, &head.dynamic) {
-        return;
-    }
-    for tag in &head.dynamic {
-        crate::registry::remember(tag);
-    }
-    let payload = codec::encode(target.id, &head, &entry);
-    let stored = lease
-        .store(Filling {
-            payload: &payload,
+    answer: Answer,
+    ttl: Option<Duration>,
+}
+
+impl Filled {
+    /// The last step of a miss: the followers are told, the store is sent.
+    async fn store(self, lead: Lead) {
+        let Self {
+            cache,
+            target,
+            head,
+            answer,
             ttl,
-            dynamic: &head.dynamic,
-        })
-        .await;
-    match &stored {
-        Ok(outcome) => tracing::debug!(key = %target.key, ?outcome, bytes = payload.len(), "store"),
-        Err(why) => tracing::debug!(key = %target.key, cause = %why, "store not acknowledged"),
-    }
-    let outcome = stored.ok();
-    cache.inner.counters.store(outcome, payload.len());
-    if let Some(seat) = seat {
-        match outcome {
-            Some(Stored::Landed(_)) => seat.answer(&entry),
-            _ => seat.look_again(),
+        } = self;
+        let (Some(lease), mut seat) = lead.into_parts() else {
+            return;
+        };
+        let payload = codec::encode(target.id, &head, &answer);
+        let entry = seat
+            .is_some()
+            .then(|| Arc::new(Entry::new(answer, cache.inner.config.status_header)));
+        if let (Some(seat), Some(entry)) = (seat.take_if(|_| head.dynamic.is_empty()), &entry) {
+            seat.answer(entry);
+        }
+        if cache.inner.pending.distrusts(&target, &head.dynamic) {
+            return;
+        }
+        for tag in &head.dynamic {
+            crate::registry::remember(tag);
+        }
+        let stored = lease
+            .store(Filling {
+                payload: &payload,
+                ttl,
+                dynamic: &head.dynamic,
+            })
+            .await;
+        match &stored {
+            Ok(outcome) => {
+                tracing::debug!(key = %target.key, ?outcome, bytes = payload.len(), "store");
+            }
+            Err(why) => tracing::debug!(key = %target.key, cause = %why, "store not acknowledged"),
+        }
+        let outcome = stored.ok();
+        cache.inner.counters.store(outcome, payload.len());
+        match (seat, entry, outcome) {
+            (Some(seat), Some(entry), Some(Stored::Landed(_))) => seat.answer(&entry),
+            (Some(seat), ..) => seat.look_again(),
+            _ => {}
         }
     }
 }
 
 /// Removes an entry that cannot be read, so that a ticket does not hand it out again.
-async fn discard(cache: &SmartCache, asked: &Asked<'_>) {
+async fn discard(cache: &SmartCache, asked: &Request<'_>) {
     cache.inner.counters.corrupt();
     tracing::warn!(key = %asked.target.key, id = ?asked.target.id, "a stored entry cannot be read: damaged, or another program's");
     if let Err(why) = cache.inner.backend.discard(&asked.target).await {
@@ -247,17 +305,17 @@ async fn discard(cache: &SmartCache, asked: &Asked<'_>) {
 }
 
 fn hit(cache: &SmartCache, entry: &Entry) -> Response {
-    cache.inner.counters.hit(entry.took);
-    finish(cache, entry.to_response(SystemTime::now()), Status::Hit)
+    cache.inner.counters.hit(entry.took());
+    entry.to_response(SystemTime::now())
 }
 
 fn share(cache: &SmartCache, entry: &Entry) -> Response {
     cache.inner.counters.collapsed();
-    finish(
-        cache,
-        entry.to_response(SystemTime::now()),
-        Status::Collapsed,
-    )
+    let mut response = entry.to_response(SystemTime::now());
+    if cache.inner.config.status_header {
+        Status::Collapsed.replace_hit(response.headers_mut());
+    }
+    response
 }
 
 /// Runs the handler as if there were no cache.
@@ -266,7 +324,8 @@ async fn alone<T: IntoResponse>(
     bypass: Bypass,
     handler: impl Future<Output = T>,
 ) -> Response {
-    finish(cache, handler.await.into_response(), Status::Bypass(bypass))
+    let value = Scope::silent(cache).hear(handler).await;
+    finish(cache, value.into_response(), Status::Bypass(bypass))
 }
 
 fn finish(cache: &SmartCache, mut response: Response, status: Status) -> Response {

@@ -68,8 +68,9 @@ pub fn install_named(name: &str, cache: SmartCache) -> Result<(), ConfigError> {
     })
 }
 
-/// Makes every answer that was cached under these keys or tags gone, on every node: the default
-/// cache's [`SmartCache::clear`].
+/// Makes every answer that was cached under these keys or tags gone, on every node:
+/// [`SmartCache::clear`] of the default cache, or inside an annotated handler of the cache that
+/// this handler uses.
 ///
 /// # Errors
 /// As [`SmartCache::clear`].
@@ -84,12 +85,14 @@ pub fn install_named(name: &str, cache: SmartCache) -> Result<(), ConfigError> {
 /// ```
 ///
 /// # Pitfalls
-/// Call it after the commit. A router with a cache of its own (`.layer(Extension(cache))`) is
-/// cleared with that cache's method, or by `#[clears_cache(..)]`.
+/// Call it after the commit. When the client leaves, axum drops the handler at whatever it is
+/// awaiting: a handler that is dropped between its commit and this call clears nothing, which
+/// `#[clears_cache(..)]` does not let happen. Outside annotated handlers this is the default
+/// cache: one that is in the router (`.layer(Extension(cache))`) is cleared with its own method.
 #[must_use = "a clear happens when it is awaited, and its error says that other nodes may serve the old answer"]
 pub fn clear_cache(keys: impl IntoKeys) -> impl Future<Output = Result<(), ClearError>> + Send {
     let keys = keys.into_keys();
-    async move { default_cache().await.clear(keys).await }
+    async move { current_or_default().await.clear(keys).await }
 }
 
 /// Makes everything in the default cache's namespace gone: [`SmartCache::clear_all`].
@@ -98,7 +101,7 @@ pub fn clear_cache(keys: impl IntoKeys) -> impl Future<Output = Result<(), Clear
 /// As [`SmartCache::clear`].
 #[must_use = "a clear happens when it is awaited, and its error says that other nodes may serve the old answer"]
 pub async fn clear_all() -> Result<(), ClearError> {
-    default_cache().await.clear_all().await
+    current_or_default().await.clear_all().await
 }
 
 /// [`clear_cache`] for code that cannot await; blocks the thread.
@@ -117,6 +120,14 @@ pub fn clear_cache_blocking(keys: impl IntoKeys) -> Result<(), ClearError> {
 #[must_use = "the error says that other nodes may serve the old answer"]
 pub fn clear_all_blocking() -> Result<(), ClearError> {
     blocking_default()?.clear_all_blocking()
+}
+
+/// The cache of the handler that is running, else the default one.
+async fn current_or_default() -> SmartCache {
+    match crate::protocol::scope::current_cache() {
+        Some(cache) => cache,
+        None => default_cache().await.clone(),
+    }
 }
 
 /// The default cache; made from the environment if it is not there yet.
@@ -203,5 +214,16 @@ fn list_handlers() {
     );
     for handler in &registry.cached {
         tracing::info!(handler = %format_args!("{}::{}", handler.module, handler.name), key = handler.key, tags = ?handler.tags, "cached");
+    }
+    for handler in &registry.clearing {
+        tracing::info!(handler = %format_args!("{}::{}", handler.module, handler.name), keys = ?handler.keys, "clears");
+    }
+    for (variable, nearest) in config::unknown_variables() {
+        match nearest {
+            Some(nearest) => {
+                tracing::warn!(%variable, %nearest, "nothing reads this variable: was the nearest one meant?");
+            }
+            None => tracing::warn!(%variable, "nothing reads this variable"),
+        }
     }
 }

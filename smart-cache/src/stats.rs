@@ -10,6 +10,7 @@ use crate::policy::Bypass;
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     hits: AtomicU64,
+    local_hits: AtomicU64,
     misses: AtomicU64,
     collapsed: AtomicU64,
     bypasses: [AtomicU64; Bypass::COUNT],
@@ -31,6 +32,8 @@ pub(crate) struct Counters {
 pub struct Stats {
     /// Requests answered from the cache.
     pub hits: u64,
+    /// Those of them that the local tier answered, without a round trip.
+    pub local_hits: u64,
     /// Requests whose handler ran to fill an entry.
     pub misses: u64,
     /// Requests that were given the answer of another one's handler.
@@ -63,6 +66,20 @@ pub struct Stats {
     pub flights: usize,
     /// Whether the backend answers at the moment.
     pub available: bool,
+    /// The local tier, if there is one.
+    pub local: Option<LocalStats>,
+}
+
+/// The local tier at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LocalStats {
+    /// Whether it may answer: its connection is live and has proved itself lately.
+    pub live: bool,
+    /// Entries that it holds, those included that are no longer served.
+    pub entries: usize,
+    /// Their bytes, by weight.
+    pub bytes: u64,
 }
 
 fn add(counter: &AtomicU64, amount: u64) {
@@ -77,6 +94,10 @@ impl Counters {
     pub(crate) fn hit(&self, saved: Duration) {
         add(&self.hits, 1);
         add(&self.handler_micros_saved, saved.as_micros() as u64);
+    }
+
+    pub(crate) fn local_hit(&self) {
+        add(&self.local_hits, 1);
     }
 
     pub(crate) fn miss(&self) {
@@ -119,12 +140,19 @@ impl Counters {
         );
     }
 
-    pub(crate) fn snapshot(&self, pending_clears: usize, flights: usize, available: bool) -> Stats {
+    pub(crate) fn snapshot(
+        &self,
+        pending_clears: usize,
+        flights: usize,
+        available: bool,
+        local: Option<LocalStats>,
+    ) -> Stats {
         let bypasses = Bypass::ALL
             .iter()
             .map(|bypass| (*bypass, read(&self.bypasses[*bypass as usize])));
         Stats {
             hits: read(&self.hits),
+            local_hits: read(&self.local_hits),
             misses: read(&self.misses),
             collapsed: read(&self.collapsed),
             bypasses: bypasses.filter(|(_, count)| *count > 0).collect(),
@@ -141,6 +169,7 @@ impl Counters {
             pending_clears,
             flights,
             available,
+            local,
         }
     }
 }

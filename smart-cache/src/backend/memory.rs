@@ -14,7 +14,8 @@ use quick_cache::{DefaultHashBuilder, Lifecycle};
 use super::{Backend, BoxFuture, Filling, Lease, Lookup, Payload, Stored, Ticket};
 use crate::entry::EntryId;
 use crate::error::BackendError;
-use crate::protocol::{Digest, Nonce, Target};
+use crate::local::{Freshness, Sample};
+use crate::protocol::{Digest, Nonce, Target, token_name};
 
 /// A minted token that no store has made permanent lives this long.
 const UNUSED_TOKEN_LIFE: Duration = Duration::from_secs(3600);
@@ -28,6 +29,8 @@ const FORGOTTEN_LEASES: usize = 4096;
 #[derive(Debug)]
 pub struct MemoryBackend {
     state: Mutex<State>,
+    /// Every change is made here, so every change is heard.
+    freshness: Arc<Freshness>,
     capacity: u64,
     lease: Duration,
     settle: Duration,
@@ -134,6 +137,7 @@ impl MemoryBackend {
         };
         Self {
             state: Mutex::new(state),
+            freshness: Arc::new(Freshness::always()),
             capacity,
             lease,
             settle,
@@ -147,6 +151,11 @@ impl MemoryBackend {
         self.state
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn sample<'a>(&self, names: impl Iterator<Item = &'a Arc<str>>) -> Sample {
+        let names: Vec<_> = names.map(|name| token_name(name)).collect();
+        self.freshness.sample(names.iter().map(|name| &**name))
     }
 
     fn take_ticket(&self, target: &Target, dynamic: &[Arc<str>]) -> Result<Ticket, BackendError> {
@@ -349,10 +358,18 @@ impl Backend for MemoryBackend {
     ) -> BoxFuture<'a, Result<Lookup, BackendError>> {
         Box::pin(async move {
             let now = Instant::now();
+            let sample = self.sample(target.names());
             let state = self.lock();
             let digest = state.digest(target.names(), now, true);
             if let Some(kept) = state.current(target, digest, now) {
-                return Ok(Lookup::Hit(kept.payload.clone()));
+                let mut sample = Some(sample).filter(|_| kept.expires.is_none());
+                if let (Some(sample), Some((_, tags))) = (&mut sample, &kept.dynamic) {
+                    // Under the lock nothing is cleared, so this is before the look at them too.
+                    let names: Vec<_> = tags.iter().map(|tag| token_name(tag)).collect();
+                    self.freshness
+                        .extend(sample, names.iter().map(|name| &**name));
+                }
+                return Ok(Lookup::Hit(kept.payload.clone().sampled(sample)));
             }
             let dead = state
                 .entries
@@ -461,6 +478,10 @@ impl Backend for MemoryBackend {
     fn reclaim(&self, _: Vec<String>) -> BoxFuture<'_, ()> {
         // A clear has freed the entries under its key already; those under a tag go by pressure.
         Box::pin(async {})
+    }
+
+    fn freshness(&self) -> Option<&Arc<Freshness>> {
+        Some(&self.freshness)
     }
 
     fn lease(&self) -> Duration {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 pub use crate::codec::Payload;
 use crate::error::BackendError;
+pub use crate::local::{Freshness, Sample};
 use crate::protocol::{Digest, Target};
 
 pub(crate) mod memory;
@@ -183,6 +184,12 @@ pub trait Backend: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// When the backend does not answer in time.
     fn first_of_version(&self) -> BoxFuture<'_, Result<bool, BackendError>>;
+
+    /// What this backend hears of changes; `None` where a local tier in front of it could not be
+    /// kept honest.
+    fn freshness(&self) -> Option<&Arc<Freshness>> {
+        None
+    }
 
     /// A second handle on the same entries for callers that block their runtime's thread, where
     /// a connection of that runtime could not move; `None` when this one never waits.

@@ -14,6 +14,8 @@ pub(crate) enum Status {
     Hit,
     /// The handler ran and its answer is being stored.
     Stored,
+    /// The handler ran; whether its answer can be stored is known only later.
+    Missed,
     /// The answer of another request that was filling the same entry.
     Collapsed,
     /// The handler ran and its answer is not stored.
@@ -26,6 +28,7 @@ impl Status {
         HeaderValue::from_static(match self {
             Self::Hit => "smart-cache; hit",
             Self::Stored => "smart-cache; fwd=miss; stored",
+            Self::Missed => "smart-cache; fwd=miss",
             Self::Collapsed => "smart-cache; fwd=miss; collapsed",
             Self::Bypass(bypass) => match bypass {
                 Bypass::Method => "smart-cache; fwd=method",
@@ -49,6 +52,17 @@ impl Status {
                 Bypass::Uncacheable => "smart-cache; fwd=bypass; detail=uncacheable",
             },
         })
+    }
+
+    /// Puts this in the place of the hit that an entry carries ready-made: the last line.
+    pub(crate) fn replace_hit(self, headers: &mut HeaderMap) {
+        let mut lines: Vec<HeaderValue> = headers.get_all(&NAME).iter().cloned().collect();
+        lines.pop();
+        headers.remove(&NAME);
+        for line in lines {
+            headers.append(NAME, line);
+        }
+        self.append_to(headers);
     }
 
     /// Adds the header behind those of caches further in.

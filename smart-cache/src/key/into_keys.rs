@@ -14,6 +14,11 @@ use std::sync::Arc;
 /// assert_eq!([format!("product:{}", 7), "products".to_owned()].into_keys().len(), 2);
 /// assert_eq!(("products", format!("category:{}", 3)).into_keys(), ["products", "category:3"]);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not name a key",
+    label = "not a key",
+    note = "a key is text: `format!(\"product:{{id}}\")`, or an array, a vector or a tuple of texts"
+)]
 pub trait IntoKeys {
     /// The keys, in the order given; duplicates are harmless.
     fn into_keys(self) -> Vec<String>;

@@ -11,4 +11,4 @@ pub use part::{BodyPart, HeaderPart, KeyPart, Shows};
 pub(crate) use pattern::{Template, nearest};
 pub(crate) use query::{IgnoredQuery, QueryRule};
 pub use variant::Variant;
-pub(crate) use variant::{Canonical, Identity};
+pub(crate) use variant::{Form, Identity, Seen};

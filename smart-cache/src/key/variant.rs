@@ -3,7 +3,7 @@
 //! Every part is written with a tag and its length in front, so no choice of values can make
 //! the end of one part look like the beginning of the next.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::{Arguments, Display, Write as _};
 
 use http::{HeaderMap, Uri};
 
@@ -28,10 +28,15 @@ use super::query::{QueryRule, normalise};
 /// ```
 #[derive(Debug)]
 pub struct Variant {
-    parts: Vec<u8>,
+    /// Fields, one behind the other.
+    bytes: Vec<u8>,
     query: QueryUse,
     bypass: bool,
+    nameless: bool,
 }
+
+/// Room for one request's form, so that it is allocated once.
+const USUAL_FORM: usize = 384;
 
 /// How much of the query the handler can see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +49,7 @@ enum QueryUse {
 /// Tags in front of each field; part of the identity of stored entries.
 mod tag {
     pub(super) const KEY: u8 = b'k';
+    pub(super) const TAG: u8 = b't';
     pub(super) const IDENTITY: u8 = b'h';
     pub(super) const PLACE: u8 = b'l';
     pub(super) const STATE: u8 = b's';
@@ -61,25 +67,45 @@ mod tag {
 impl Variant {
     pub(crate) fn new() -> Self {
         Self {
-            parts: Vec::new(),
+            bytes: Vec::with_capacity(USUAL_FORM),
             query: QueryUse::Unseen,
             bypass: false,
+            nameless: false,
         }
     }
 
     /// Adds one value; two requests share an entry only if they push the same values in the
     /// same order.
     pub fn push(&mut self, value: impl Display) {
-        // The length is known only after writing, so room for it is left in front.
-        let at = self.parts.len();
-        self.parts.extend_from_slice(&[tag::VALUE, 0, 0, 0, 0]);
-        let mut text = Appended(&mut self.parts);
-        if write!(text, "{value}").is_err() {
+        self.show(tag::VALUE, format_args!("{value}"));
+    }
+
+    /// Adds the key.
+    pub(crate) fn key(&mut self, key: Arguments<'_>) {
+        self.name(tag::KEY, key);
+    }
+
+    /// Adds a tag.
+    pub(crate) fn tag(&mut self, tag: Arguments<'_>) {
+        self.name(tag::TAG, tag);
+    }
+
+    fn name(&mut self, tag: u8, name: Arguments<'_>) {
+        // No key and no tag is empty: an empty one would name the namespace.
+        self.nameless |= self.show(tag, name) == 0;
+    }
+
+    /// Writes a field whose length is known only afterwards; returns that length.
+    fn show(&mut self, tag: u8, text: Arguments<'_>) -> usize {
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(&[tag, 0, 0, 0, 0]);
+        if Appended(&mut self.bytes).write_fmt(text).is_err() {
             // A value that cannot be shown cannot tell two requests apart.
             self.bypass = true;
         }
-        let length = (self.parts.len() - at - 5) as u32;
-        self.parts[at + 1..at + 5].copy_from_slice(&length.to_le_bytes());
+        let length = self.bytes.len() - at - 5;
+        self.bytes[at + 1..at + 5].copy_from_slice(&(length as u32).to_le_bytes());
+        length
     }
 
     /// Lets the query count: normalised, that is sorted by name and without ignored parameters.
@@ -95,12 +121,12 @@ impl Variant {
 
     /// Marks an optional part that is not there, unlike any value that could be pushed.
     pub fn absent(&mut self) {
-        self.parts.push(tag::ABSENT);
+        self.bytes.push(tag::ABSENT);
     }
 
     /// Marks an optional part that is there; its values follow.
     pub fn present(&mut self) {
-        self.parts.push(tag::PRESENT);
+        self.bytes.push(tag::PRESENT);
     }
 
     /// Keeps this request out of the cache: it is neither answered from it nor stored in it.
@@ -110,6 +136,50 @@ impl Variant {
 
     pub(crate) fn is_bypassed(&self) -> bool {
         self.bypass
+    }
+
+    /// Whether the key or a tag came to nothing.
+    pub(crate) fn is_nameless(&self) -> bool {
+        self.nameless
+    }
+
+    /// Adds what is in every variant.
+    pub(crate) fn into_form(self, seen: &Seen<'_>) -> Form {
+        let mut out = self.bytes;
+        field(&mut out, tag::IDENTITY, seen.identity.type_name.as_bytes());
+        let (file, line, column) = seen.identity.place;
+        field(&mut out, tag::PLACE, file.as_bytes());
+        field(&mut out, tag::PLACE, &line.to_le_bytes());
+        field(&mut out, tag::PLACE, &column.to_le_bytes());
+        field(&mut out, tag::STATE, seen.identity.state.as_bytes());
+        field(&mut out, tag::PATH, seen.uri.path().as_bytes());
+        match (self.query, seen.query_named) {
+            (QueryUse::Unseen, false) => {}
+            (QueryUse::Exact, _) => {
+                field(&mut out, tag::EXACT_URI, seen.uri.to_string().as_bytes());
+            }
+            (QueryUse::Normalised, _) | (QueryUse::Unseen, true) => {
+                let each = |pair: &[u8]| field(&mut out, tag::QUERY, pair);
+                if normalise(seen.uri.query(), seen.query, each) {
+                    out.push(tag::QUERY_PRESENT);
+                }
+            }
+        }
+        for name in seen.vary {
+            field(&mut out, tag::HEADER, name.as_bytes());
+            let mut values = seen
+                .headers
+                .into_iter()
+                .flat_map(|headers| headers.get_all(*name))
+                .peekable();
+            if values.peek().is_none() {
+                out.push(tag::HEADER_ABSENT);
+            }
+            for value in values {
+                field(&mut out, tag::VALUE, value.as_bytes());
+            }
+        }
+        Form(out)
     }
 }
 
@@ -134,10 +204,9 @@ pub(crate) struct Identity {
     pub(crate) state: &'static str,
 }
 
-/// Everything that is in a variant besides what the parts pushed.
+/// What of a request is in every variant.
 #[derive(Debug)]
-pub(crate) struct Canonical<'a> {
-    pub(crate) key: &'a str,
+pub(crate) struct Seen<'a> {
     pub(crate) identity: Identity,
     pub(crate) uri: &'a Uri,
     pub(crate) query: QueryRule<'a>,
@@ -147,48 +216,38 @@ pub(crate) struct Canonical<'a> {
     pub(crate) headers: Option<&'a HeaderMap>,
 }
 
-impl Canonical<'_> {
-    /// The bytes that identify the entry: equal for two requests if and only if they may share
-    /// an answer.
-    pub(crate) fn bytes(&self, variant: &Variant) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256 + variant.parts.len());
-        field(&mut out, tag::KEY, self.key.as_bytes());
-        field(&mut out, tag::IDENTITY, self.identity.type_name.as_bytes());
-        let (file, line, column) = self.identity.place;
-        field(&mut out, tag::PLACE, file.as_bytes());
-        out.extend_from_slice(&line.to_le_bytes());
-        out.extend_from_slice(&column.to_le_bytes());
-        field(&mut out, tag::STATE, self.identity.state.as_bytes());
-        field(&mut out, tag::PATH, self.uri.path().as_bytes());
-        match (variant.query, self.query_named) {
-            (QueryUse::Unseen, false) => {}
-            (QueryUse::Exact, _) => {
-                field(&mut out, tag::EXACT_URI, self.uri.to_string().as_bytes());
+/// Key, tags and variant as bytes that two requests share if and only if they may share an
+/// answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Form(Vec<u8>);
+
+impl Form {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The key and the tags, in the order in which they were written.
+    pub(crate) fn names(&self) -> (Option<&str>, Vec<&str>) {
+        let (mut key, mut tags, mut rest) = (None, Vec::new(), self.0.as_slice());
+        while let Some((tag, tail)) = rest.split_first() {
+            rest = tail;
+            if matches!(
+                *tag,
+                tag::ABSENT | tag::PRESENT | tag::QUERY_PRESENT | tag::HEADER_ABSENT
+            ) {
+                continue;
             }
-            (QueryUse::Normalised, _) | (QueryUse::Unseen, true) => {
-                if normalise(self.uri.query(), self.query, |pair| {
-                    field(&mut out, tag::QUERY, pair);
-                }) {
-                    out.push(tag::QUERY_PRESENT);
-                }
-            }
-        }
-        for name in self.vary {
-            field(&mut out, tag::HEADER, name.as_bytes());
-            let mut values = self
-                .headers
-                .into_iter()
-                .flat_map(|headers| headers.get_all(*name))
-                .peekable();
-            if values.peek().is_none() {
-                out.push(tag::HEADER_ABSENT);
-            }
-            for value in values {
-                field(&mut out, tag::VALUE, value.as_bytes());
+            let Some((bytes, tail)) = read_field(rest) else {
+                break;
+            };
+            rest = tail;
+            match *tag {
+                tag::KEY => key = std::str::from_utf8(bytes).ok(),
+                tag::TAG => tags.extend(std::str::from_utf8(bytes)),
+                _ => {}
             }
         }
-        out.extend_from_slice(&variant.parts);
-        out
+        (key, tags)
     }
 }
 
@@ -197,6 +256,12 @@ fn field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.push(tag);
     out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
     out.extend_from_slice(bytes);
+}
+
+/// Length and bytes of a field behind its tag, and what follows.
+fn read_field(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, tail) = rest.split_first_chunk::<4>()?;
+    tail.split_at_checked(u32::from_le_bytes(*length) as usize)
 }
 
 #[cfg(test)]
@@ -208,8 +273,8 @@ mod tests {
         let ignored = IgnoredQuery::default();
         let mut variant = Variant::new();
         fill(&mut variant);
-        Canonical {
-            key: "k",
+        variant.key(format_args!("k"));
+        let seen = Seen {
             identity: Identity {
                 type_name: "f",
                 place: ("f.rs", 1, 1),
@@ -220,8 +285,32 @@ mod tests {
             query_named: false,
             vary: &[],
             headers: None,
-        }
-        .bytes(&variant)
+        };
+        variant.into_form(&seen).0
+    }
+
+    #[test]
+    fn key_and_tags_are_found_again() {
+        let mut variant = Variant::new();
+        variant.push("p");
+        variant.absent();
+        variant.key(format_args!("k:{}", 1));
+        variant.tag(format_args!("a"));
+        variant.tag(format_args!("b"));
+        let ignored = IgnoredQuery::default();
+        let form = variant.into_form(&Seen {
+            identity: Identity {
+                type_name: "t",
+                place: ("f.rs", 1, 1),
+                state: "()",
+            },
+            uri: &"/k?a=1".parse().unwrap(),
+            query: QueryRule::AllBut(&ignored),
+            query_named: true,
+            vary: &["accept"],
+            headers: None,
+        });
+        assert_eq!(form.names(), (Some("k:1"), vec!["a", "b"]));
     }
 
     #[test]

@@ -199,12 +199,13 @@ impl Follower {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use bytes::Bytes;
     use http::{HeaderMap, StatusCode};
 
     use super::*;
+    use crate::entry::Answer;
 
     fn flights() -> (Arc<Flights>, EntryId, Digest) {
         (
@@ -237,14 +238,16 @@ mod tests {
         let (flights, id, digest) = flights();
         let leader = lead(&flights, id, digest);
         let follower = follow(&flights, id, digest);
-        leader.answer(&Arc::new(Entry::new(
-            StatusCode::OK,
-            HeaderMap::new(),
-            Bytes::from_static(b"x"),
-            Duration::ZERO,
-        )));
+        let answer = Answer {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(b"x"),
+            created: SystemTime::now(),
+            took: Duration::from_secs(7),
+        };
+        leader.answer(&Arc::new(Entry::new(answer, true)));
         assert!(
-            matches!(follower.land(&flights, soon()).await, Landing::Answered(entry) if entry.body == "x")
+            matches!(follower.land(&flights, soon()).await, Landing::Answered(entry) if entry.took().as_secs() == 7)
         );
         assert_eq!(flights.len(), 0);
     }

@@ -13,4 +13,4 @@ mod token;
 pub(crate) mod turn;
 
 pub use token::{Digest, Target};
-pub(crate) use token::{MAX_TAGS, Nonce, hex, push_hex};
+pub(crate) use token::{MAX_TAGS, Nonce, hex, push_hex, token_name};

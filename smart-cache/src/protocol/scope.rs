@@ -4,18 +4,39 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
+use crate::cache::SmartCache;
 use crate::key::IntoKeys;
 
 tokio::task_local! {
     static SCOPE: Scope;
 }
 
-/// What one running handler has said that it depends on. Cheap to clone: all clones collect
-/// into one set.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Scope(Arc<Mutex<BTreeSet<String>>>);
+/// The surroundings of one running handler: its cache, and what it has said that it depends on.
+/// Cheap to clone: all clones collect into one set.
+#[derive(Debug, Clone)]
+pub(crate) struct Scope {
+    /// `None`: the answer is not stored, so nobody listens.
+    found: Option<Arc<Mutex<BTreeSet<String>>>>,
+    cache: SmartCache,
+}
 
 impl Scope {
+    /// For a handler whose answer may be stored.
+    pub(crate) fn listening(cache: &SmartCache) -> Self {
+        Self {
+            found: Some(Arc::default()),
+            cache: cache.clone(),
+        }
+    }
+
+    /// For a handler that runs for its own request alone.
+    pub(crate) fn silent(cache: &SmartCache) -> Self {
+        Self {
+            found: None,
+            cache: cache.clone(),
+        }
+    }
+
     /// Runs a future so that `depends_on` below it is heard.
     pub(crate) fn hear<F: Future>(&self, future: F) -> impl Future<Output = F::Output> {
         SCOPE.scope(self.clone(), future)
@@ -23,8 +44,10 @@ impl Scope {
 
     /// What was found, sorted, without what is declared anyway.
     pub(crate) fn found(&self, declared: &crate::protocol::Target) -> Vec<Arc<str>> {
-        let found = self
-            .0
+        let Some(found) = &self.found else {
+            return Vec::new();
+        };
+        let found = found
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         found
@@ -34,12 +57,15 @@ impl Scope {
             .collect()
     }
 
-    fn add(&self, tags: Vec<String>) {
-        let mut found = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        found.extend(tags.into_iter().filter(|tag| !tag.is_empty()));
+    /// Whether anybody listens.
+    fn add(&self, tags: Vec<String>) -> bool {
+        if let Some(found) = &self.found {
+            let mut found = found
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            found.extend(tags.into_iter().filter(|tag| !tag.is_empty()));
+        }
+        self.found.is_some()
     }
 }
 
@@ -58,10 +84,17 @@ impl Scope {
 /// ```
 ///
 /// # Pitfalls
-/// Say it *before* reading the row: what was cleared between the reading and the saying is
-/// noticed either way, but a reader that forgets to say it at all is not.
+/// A misspelt key is a key like any other: nobody clears it, and the answer stays. Build keys in
+/// one place, for the reader and the writer alike.
 pub fn depends_on(keys: impl IntoKeys) -> bool {
-    SCOPE.try_with(|scope| scope.add(keys.into_keys())).is_ok()
+    SCOPE
+        .try_with(|scope| scope.add(keys.into_keys()))
+        .unwrap_or(false)
+}
+
+/// The cache of the annotated handler that is running, if one is.
+pub(crate) fn current_cache() -> Option<SmartCache> {
+    SCOPE.try_with(|scope| scope.cache.clone()).ok()
 }
 
 /// Carries the running handler's hearing into a future that will be spawned.

@@ -1,11 +1,27 @@
 //! Tokens, their digest, and what an entry depends on.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::entry::EntryId;
 
 /// Most tags of one entry, found ones included: a lookup reads the token of each.
 pub(crate) const MAX_TAGS: usize = 1_000;
+
+/// Longer keys name their token by their hash: a name is sent with every lookup.
+const LONGEST_NAME: usize = 512;
+
+/// How a key names its token. A long key is named `#` and its hash; a key that begins with `#`
+/// gets a second one, so the two never meet. No name is empty: that is the namespace's own.
+pub(crate) fn token_name(key: &str) -> Cow<'_, str> {
+    if key.len() > LONGEST_NAME {
+        Cow::Owned(format!("#{}", blake3::hash(key.as_bytes()).to_hex()))
+    } else if key.starts_with('#') {
+        Cow::Owned(format!("#{key}"))
+    } else {
+        Cow::Borrowed(key)
+    }
+}
 
 /// The forty hex digits of the SHA-1 of an entry's tokens. SHA-1 only because Redis computes it
 /// in scripts: the tokens are random, so nobody can choose two lists that collide.

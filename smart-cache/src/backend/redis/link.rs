@@ -415,12 +415,47 @@ async fn read_identity(
     deadline: Instant,
 ) -> Result<String, BackendError> {
     // Two commands, since several sections in one INFO need Redis 7; both go out at once.
-    let mut server = redis::cmd("INFO");
-    server.arg("server");
-    let mut replication = redis::cmd("INFO");
-    replication.arg("replication");
+    let (server, replication) = (info("server"), info("replication"));
     let (server, replication) =
         tokio::join!(up.call(&server, deadline), up.call(&replication, deadline));
+    identity(server, replication, fixed)
+}
+
+/// The identity of the server behind another connection.
+pub(super) async fn identity_of(
+    connection: &mut MultiplexedConnection,
+    fixed: Option<&str>,
+) -> Result<String, BackendError> {
+    let failed = |error: RedisError| match error.code() {
+        Some(code) => {
+            BackendError::Refused(format!("{code} {}", error.detail().unwrap_or_default()).into())
+        }
+        None => BackendError::Disconnected(error.to_string().into()),
+    };
+    let server = connection
+        .send_packed_command(&info("server"))
+        .await
+        .map_err(failed);
+    let replication = connection
+        .send_packed_command(&info("replication"))
+        .await
+        .map_err(failed);
+    identity(server, replication, fixed)
+}
+
+fn info(section: &str) -> Cmd {
+    let mut info = redis::cmd("INFO");
+    info.arg(section);
+    info
+}
+
+/// First 16 hex digits of the hash of run and history: another restart and another master are
+/// another identity.
+fn identity(
+    server: Result<Value, BackendError>,
+    replication: Result<Value, BackendError>,
+    fixed: Option<&str>,
+) -> Result<String, BackendError> {
     let (server, replication) = match (server, replication) {
         (Ok(server), Ok(replication)) => (text(&server)?, text(&replication)?),
         (Err(BackendError::Refused(why)), _) | (_, Err(BackendError::Refused(why))) => {

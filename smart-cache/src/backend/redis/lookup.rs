@@ -18,7 +18,8 @@ use super::{Core, Tokens, array, belongs_to, digest};
 use crate::backend::{Lookup, Payload};
 use crate::entry::EntryId;
 use crate::error::BackendError;
-use crate::protocol::{Digest, Target};
+use crate::local::Sample;
+use crate::protocol::{Digest, Target, token_name};
 
 /// Entries of one MGET; the next batch is sent right behind it.
 const MOST_ENTRIES: usize = 64;
@@ -62,6 +63,8 @@ struct Mget {
 struct Slot {
     id: EntryId,
     tokens: usize,
+    /// Taken before the question is sent; see `local/freshness.rs`.
+    sample: Option<Sample>,
 }
 
 impl Mget {
@@ -136,9 +139,13 @@ impl Batch {
             mget.add(|name| names.push_token(name, key));
             tokens += 1;
         }
+        let names: Vec<_> = target.names().map(|key| token_name(key)).collect();
+        let freshness = core.shared.freshness.as_ref();
+        let sample = freshness.map(|freshness| freshness.sample(names.iter().map(|name| &**name)));
         slots.push(Slot {
             id: target.id,
             tokens,
+            sample,
         });
         Some((slots.len() - 1, opened))
     }
@@ -209,7 +216,7 @@ async fn send(core: &Core, batch: &Batch) -> Result<Vec<Lookup>, BackendError> {
     let id = up.id();
     let mut lookups = Vec::with_capacity(slots.len());
     let mut at = 1;
-    for slot in &slots {
+    for slot in slots {
         let end = at + 1 + slot.tokens;
         if replies.len() < end {
             return Err(BackendError::Protocol("an answer is missing".into()));
@@ -217,10 +224,10 @@ async fn send(core: &Core, batch: &Batch) -> Result<Vec<Lookup>, BackendError> {
         let entry = std::mem::replace(&mut replies[at], Value::Nil);
         let lookup = match Tokens::read(replies[..1].iter().chain(&replies[at + 1..end])) {
             Tokens::Held => Lookup::Held,
-            Tokens::Missing => judge(core, &up, entry, None, deadline).await?,
+            Tokens::Missing => judge(core, &up, entry, None, None, deadline).await?,
             Tokens::Whole(tokens) => {
                 let digest = belongs_to(tokens[0], &id).then(|| digest(&tokens));
-                judge(core, &up, entry, digest, deadline).await?
+                judge(core, &up, entry, digest, slot.sample, deadline).await?
             }
         };
         lookups.push(lookup);
@@ -235,6 +242,7 @@ async fn judge(
     up: &Up,
     entry: Value,
     digest: Option<Digest>,
+    mut sample: Option<Sample>,
     deadline: Instant,
 ) -> Result<Lookup, BackendError> {
     let miss = |dynamic| Lookup::Miss { digest, dynamic };
@@ -247,23 +255,31 @@ async fn judge(
         return Ok(miss(Vec::new()));
     }
     let (first, second) = (&entry[..40], &entry[40..DIGESTS]);
+    // What has a time to live would outlive it in a local tier.
+    let is_permanent = entry[DIGESTS] == b'f';
     let payload = Payload::from(entry.slice(DIGESTS + 1..));
     let is_current = digest.is_some_and(|digest| digest.as_bytes() == first);
     if second == NO_DYNAMIC {
+        let sampled = || payload.sampled(sample.filter(|_| is_permanent));
         return Ok(if is_current {
-            Lookup::Hit(payload)
+            Lookup::Hit(sampled())
         } else {
             miss(Vec::new())
         });
     }
     let dynamic = payload.dynamic();
+    if let (Some(sample), Some(freshness)) = (&mut sample, &core.shared.freshness) {
+        let names: Vec<_> = dynamic.iter().map(|tag| token_name(tag)).collect();
+        freshness.extend(sample, names.iter().map(|name| &**name));
+    }
     let found = if is_current {
         dynamic_digest(core, up, &dynamic, deadline).await?
     } else {
         None
     };
-    Ok(if found.is_some_and(|digest| digest.as_bytes() == second) {
-        Lookup::Hit(payload)
+    let is_whole = found.is_some_and(|digest| digest.as_bytes() == second);
+    Ok(if is_whole {
+        Lookup::Hit(payload.sampled(sample.filter(|_| is_permanent)))
     } else {
         miss(dynamic)
     })

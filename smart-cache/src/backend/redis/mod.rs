@@ -9,6 +9,7 @@ mod link;
 mod lookup;
 mod names;
 mod scripts;
+mod tracking;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use self::lookup::Batches;
 use self::names::Names;
 use super::{Backend, BoxFuture, Filling, Lease, Lookup, Stored, Ticket};
 use crate::error::{BackendError, ConfigError};
+use crate::local::Freshness;
 use crate::protocol::{Digest, Nonce, Target};
 
 /// A minted token that no store has made permanent lives this long: a scan of random ids must
@@ -47,6 +49,10 @@ pub struct RedisOptions {
     pub heartbeat: Duration,
     /// Replaces the identity where INFO is forbidden.
     pub server_id: Option<String>,
+    /// Whether a second connection hears of every change, for a local tier in front.
+    pub tracking: bool,
+    /// How long a local tier may go on when that connection is silent.
+    pub staleness: Duration,
 }
 
 impl Default for RedisOptions {
@@ -60,6 +66,8 @@ impl Default for RedisOptions {
             max_variants: 10_000,
             heartbeat: Duration::from_millis(250),
             server_id: None,
+            tracking: true,
+            staleness: Duration::from_secs(1),
         }
     }
 }
@@ -67,8 +75,6 @@ impl Default for RedisOptions {
 /// Entries and tokens in Redis (or Valkey).
 pub struct RedisBackend {
     core: Arc<Core>,
-    /// Holds the password, so it is not in `Debug`.
-    info: ConnectionInfo,
 }
 
 /// What a batch of lookups needs, however long the backend's handle lives.
@@ -89,11 +95,23 @@ impl std::fmt::Debug for RedisBackend {
 }
 
 /// What the caretaker needs besides a connection.
-#[derive(Debug)]
 struct Shared {
     names: Names,
     options: RedisOptions,
     address: String,
+    /// Holds the password, so it is not in `Debug`.
+    info: ConnectionInfo,
+    /// What is heard of changes, where anybody listens.
+    freshness: Option<Arc<Freshness>>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("address", &self.address)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
 }
 
 impl RedisBackend {
@@ -126,13 +144,21 @@ impl RedisBackend {
         };
         let shared = Arc::new(Shared {
             names: Names::new(&options.namespace, &options.version),
+            freshness: options.tracking.then(Arc::default),
             options,
             address,
+            info,
         });
         let caretaker = {
             let shared = Arc::clone(&shared);
             Box::new(move |up| -> BoxFuture<'static, ()> {
-                Box::pin(caretaker::run(Arc::clone(&shared), up))
+                let shared = Arc::clone(&shared);
+                Box::pin(async move {
+                    tokio::join!(
+                        caretaker::run(Arc::clone(&shared), Arc::clone(&up)),
+                        tracking::run(shared, up)
+                    );
+                })
             })
         };
         let core = Core {
@@ -140,9 +166,9 @@ impl RedisBackend {
             link: Link::new(client, settings, caretaker),
             batches: Batches::default(),
         };
+
         Ok(Self {
             core: Arc::new(core),
-            info,
         })
     }
 
@@ -442,8 +468,16 @@ impl Backend for RedisBackend {
         })
     }
 
+    fn freshness(&self) -> Option<&Arc<Freshness>> {
+        self.core.shared.freshness.as_ref()
+    }
+
     fn blocking_twin(&self) -> Option<Arc<dyn Backend>> {
-        let twin = Self::connect_to(self.info.clone(), self.core.shared.options.clone());
+        let options = RedisOptions {
+            tracking: false,
+            ..self.core.shared.options.clone()
+        };
+        let twin = Self::connect_to(self.core.shared.info.clone(), options);
         twin.ok().map(|twin| Arc::new(twin) as Arc<dyn Backend>)
     }
 

@@ -2,9 +2,7 @@
 //! cluster slot and no name leaves it.
 
 use crate::entry::EntryId;
-
-/// Longer keys are named by their hash: a name is sent with every lookup.
-const LONGEST: usize = 512;
+use crate::protocol::token_name;
 
 /// Builds names; a cheap value of one backend.
 #[derive(Debug, Clone)]
@@ -23,6 +21,11 @@ impl Names {
 
     /// The token of the namespace. No key has this name, for no key is empty.
     pub(crate) fn namespace_token(&self) -> String {
+        self.token_prefix()
+    }
+
+    /// What the names of all tokens begin with.
+    pub(crate) fn token_prefix(&self) -> String {
         format!("{}t:", self.prefix)
     }
 
@@ -120,26 +123,15 @@ impl Names {
     }
 
     fn of_key(&self, kind: &str, key: &str) -> String {
-        let mut name =
-            String::with_capacity(self.prefix.len() + kind.len() + key.len().min(LONGEST) + 1);
+        let mut name = String::with_capacity(self.prefix.len() + kind.len() + key.len() + 1);
         self.push_of_key(&mut name, kind, key);
         name
     }
 
-    /// A long key is named `#` and its hash; a key that begins with `#` gets a second one, so
-    /// the two never meet.
     fn push_of_key(&self, text: &mut String, kind: &str, key: &str) {
         text.push_str(&self.prefix);
         text.push_str(kind);
-        if key.len() > LONGEST {
-            text.push('#');
-            text.push_str(&blake3::hash(key.as_bytes()).to_hex());
-            return;
-        }
-        if key.starts_with('#') {
-            text.push('#');
-        }
-        text.push_str(key);
+        text.push_str(&token_name(key));
     }
 }
 

@@ -1,0 +1,195 @@
+//! The connection that hears of every change: RESP3, BCAST tracking of the tokens.
+//!
+//! It lives as long as the data connection and must speak to the same server. Never with NOLOOP:
+//! in one turn of the server's loop it loses another client's DEL when this process mints the
+//! token again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, Value};
+
+use super::Shared;
+use super::link::{self, Up};
+use crate::local::Freshness;
+
+/// Pauses between attempts.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Ends the generation, whatever ends the connection.
+struct Hearing(Arc<Freshness>);
+
+impl Drop for Hearing {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// Why the local tier rests.
+enum Ended {
+    /// The server cannot push: trying again would change nothing.
+    Unsupported(String),
+    Lost(String),
+}
+
+/// Runs beside a data connection, for as long as that lives.
+pub(super) async fn run(shared: Arc<Shared>, up: Arc<Up>) {
+    let Some(freshness) = shared.freshness.clone() else {
+        return;
+    };
+    let mut pause = PAUSE;
+    loop {
+        let began = Instant::now();
+        match hear(&shared, &up, &freshness).await {
+            Ended::Unsupported(why) => {
+                tracing::warn!(server = %shared.address, cause = %why, "local tier off: the server cannot push invalidations (RESP3 tracking); every hit is a round trip");
+                return;
+            }
+            Ended::Lost(why) => {
+                tracing::debug!(server = %shared.address, cause = %why, "tracking connection lost; hits come from Redis until it is back");
+            }
+        }
+        if began.elapsed() > LONGEST_PAUSE {
+            pause = PAUSE;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn hear(shared: &Shared, up: &Up, freshness: &Arc<Freshness>) -> Ended {
+    let staleness = shared.options.staleness;
+    let limit = staleness.max(Duration::from_secs(1));
+    let (mut connection, hearing) =
+        match tokio::time::timeout(limit, connect(shared, freshness)).await {
+            Ok(Ok(connected)) => connected,
+            Ok(Err(ended)) => return ended,
+            Err(_) => return Ended::Lost("no answer to the handshake".to_owned()),
+        };
+    let fixed = shared.options.server_id.as_deref();
+    // The same server, or its pushes would tell of other tokens than the lookups read.
+    match tokio::time::timeout(limit, link::identity_of(&mut connection, fixed)).await {
+        Ok(Ok(id)) if *id == *up.id() => {}
+        Ok(Ok(_)) => {
+            return Ended::Lost("another server than that of the data connection".to_owned());
+        }
+        Ok(Err(why)) => return Ended::Lost(why.to_string()),
+        Err(_) => return Ended::Lost("no answer to the handshake".to_owned()),
+    }
+    let own_id = up.id();
+    let asked = Instant::now();
+    let mut tracking = redis::cmd("CLIENT");
+    tracking
+        .arg("TRACKING")
+        .arg("ON")
+        .arg("BCAST")
+        .arg("PREFIX")
+        .arg(shared.names.token_prefix());
+    match tokio::time::timeout(limit, connection.send_packed_command(&tracking)).await {
+        Ok(Ok(Value::Okay)) => {}
+        Ok(Ok(Value::ServerError(error))) => return Ended::Unsupported(error.to_string()),
+        Ok(Err(error)) if !error.is_unrecoverable_error() => {
+            return Ended::Unsupported(error.to_string());
+        }
+        Ok(other) => return Ended::Lost(format!("{other:?}")),
+        Err(_) => return Ended::Lost("no answer to CLIENT TRACKING".to_owned()),
+    }
+    freshness.begin(asked, staleness);
+    tracing::debug!(server = %shared.address, "local tier live");
+    let why = keep(&mut connection, up, &own_id, freshness, staleness).await;
+    drop(hearing);
+    Ended::Lost(why)
+}
+
+/// Proves at every heartbeat that all pushes have arrived.
+async fn keep(
+    connection: &mut MultiplexedConnection,
+    up: &Up,
+    id: &str,
+    freshness: &Freshness,
+    staleness: Duration,
+) -> String {
+    loop {
+        tokio::time::sleep(staleness / 4).await;
+        let sent = Instant::now();
+        let ping = redis::cmd("PING");
+        match tokio::time::timeout(staleness, connection.send_packed_command(&ping)).await {
+            // Answers and pushes come in order, so what was pushed before the answer was heard.
+            Ok(Ok(Value::SimpleString(_) | Value::BulkString(_))) => {
+                freshness.heartbeat(sent, staleness);
+            }
+            Ok(Ok(other)) => return format!("{other:?}"),
+            Ok(Err(error)) => return error.to_string(),
+            Err(_) => return "no answer to PING".to_owned(),
+        }
+        if *up.id() != *id {
+            return "the server has become another".to_owned();
+        }
+    }
+}
+
+async fn connect(
+    shared: &Shared,
+    freshness: &Arc<Freshness>,
+) -> Result<(MultiplexedConnection, Hearing), Ended> {
+    let info = shared.info.clone();
+    let settings = info
+        .redis_settings()
+        .clone()
+        .set_protocol(ProtocolVersion::RESP3);
+    let client = redis::Client::open(info.set_redis_settings(settings))
+        .map_err(|error| Ended::Unsupported(error.to_string()))?;
+    let prefix = shared.names.token_prefix();
+    let hearing = Hearing(Arc::clone(freshness));
+    let heard = Arc::clone(freshness);
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
+        .set_push_sender(
+            move |push: PushInfo| -> Result<(), std::convert::Infallible> {
+                on_push(&heard, &prefix, &push);
+                Ok(())
+            },
+        );
+    match client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await
+    {
+        Ok(connection) => Ok((connection, hearing)),
+        Err(error) if error.kind() == redis::ErrorKind::RESP3NotSupported => {
+            Err(Ended::Unsupported(error.to_string()))
+        }
+        Err(error) => Err(Ended::Lost(crate::config::redact(&error.to_string()))),
+    }
+}
+
+/// Called in the order in which things arrive on the connection.
+fn on_push(freshness: &Freshness, prefix: &str, push: &PushInfo) {
+    match push.kind {
+        PushKind::Disconnection => freshness.end(),
+        PushKind::Invalidate => match push.data.first() {
+            Some(Value::Array(names)) => {
+                for name in names {
+                    match name {
+                        Value::BulkString(name) => {
+                            let name = name
+                                .strip_prefix(prefix.as_bytes())
+                                .map(std::str::from_utf8);
+                            match name {
+                                Some(Ok(name)) => freshness.changed(name),
+                                // A name that is none of ours, or that we cannot read.
+                                _ => freshness.flushed(),
+                            }
+                        }
+                        _ => freshness.flushed(),
+                    }
+                }
+            }
+            // FLUSHALL, FLUSHDB, or something that we do not understand.
+            _ => freshness.flushed(),
+        },
+        _ => {}
+    }
+}

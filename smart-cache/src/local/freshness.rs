@@ -1,0 +1,155 @@
+//! Is what was read a while ago still what the backend has? A sample and a few counters tell.
+//!
+//! Every invalidation that is heard bumps the counter of its token's name; whoever reads takes a
+//! sample of the counters of all its tokens *before* the question is sent. The answer may be
+//! used as long as the counters are those of the sample: a change that the answer does not show
+//! yet was executed after the question was sent, so its push comes after the sample.
+//!
+//! What is not heard is bounded by time: the connection that pushes arrive on proves at every
+//! heartbeat that it has delivered everything up to the moment the heartbeat was sent, and
+//! nothing is served beyond L after that. Losing the connection ends the generation, and with it
+//! every sample.
+//!
+//! Invariants
+//! - Nothing is served without a live connection, or more than L after its last proof.
+//! - A sample of one generation is never current in another.
+//! - Names share counters: a bump may end more than it must, never less.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use super::sync::{AtomicU64, COUNTERS, Ordering};
+
+/// The name of the namespace's own token: no key is empty.
+const NAMESPACE: &str = "";
+
+/// What is known to have changed.
+#[derive(Debug)]
+pub struct Freshness {
+    /// Bumped when pushes begin to arrive, when they stop, and when everything was flushed.
+    generation: AtomicU64,
+    /// Microseconds after `origin` until which what was heard is complete; 0: nothing is heard.
+    heard_until: AtomicU64,
+    counters: Box<[AtomicU64]>,
+    origin: Instant,
+}
+
+/// What was known before a question was sent.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    generation: u64,
+    counters: Box<[(u32, u64)]>,
+}
+
+impl Sample {
+    /// Bytes on the heap.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        size_of_val(&*self.counters) as u64
+    }
+}
+
+impl Default for Freshness {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Freshness {
+    /// Nothing is heard yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            generation: AtomicU64::new(0),
+            heard_until: AtomicU64::new(0),
+            counters: (0..COUNTERS).map(|_| AtomicU64::new(0)).collect(),
+            origin: Instant::now(),
+        }
+    }
+
+    /// For a backend in this process: every change is heard because it is made here.
+    #[must_use]
+    pub fn always() -> Self {
+        let freshness = Self::new();
+        freshness.heard_until.store(u64::MAX, Ordering::SeqCst);
+        freshness
+    }
+
+    /// What is known now of the namespace and of these keys and tags. Taken before the question
+    /// is sent.
+    pub fn sample<'a>(&self, names: impl Iterator<Item = &'a str>) -> Sample {
+        let generation = self.generation.load(Ordering::SeqCst);
+        let counters = std::iter::once(NAMESPACE)
+            .chain(names)
+            .map(|name| self.counter(name));
+        Sample {
+            generation,
+            counters: counters.collect(),
+        }
+    }
+
+    /// Adds tags that were found later, before *their* question is sent.
+    pub fn extend<'a>(&self, sample: &mut Sample, names: impl Iterator<Item = &'a str>) {
+        let mut counters = std::mem::take(&mut sample.counters).into_vec();
+        counters.extend(names.map(|name| self.counter(name)));
+        sample.counters = counters.into();
+    }
+
+    /// Whether an answer to a question sent after this sample is still what the backend has.
+    pub fn is_current(&self, sample: &Sample, now: Instant) -> bool {
+        self.generation.load(Ordering::SeqCst) == sample.generation
+            && sample
+                .counters
+                .iter()
+                .all(|(slot, count)| self.counters[*slot as usize].load(Ordering::SeqCst) == *count)
+            && self.hears(now)
+    }
+
+    /// Whether pushes arrive, and are complete up to a moment less than L ago.
+    pub fn hears(&self, now: Instant) -> bool {
+        self.micros(now) < self.heard_until.load(Ordering::SeqCst)
+    }
+
+    /// A key or tag has changed, or is about to be changed by this process.
+    pub fn changed(&self, name: &str) {
+        self.counters[slot(name)].fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Everything has changed.
+    pub fn flushed(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Pushes arrive from now on; asked for at `since`, the server has confirmed it.
+    pub fn begin(&self, since: Instant, staleness: Duration) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        self.heartbeat(since, staleness);
+    }
+
+    /// Everything up to `sent` has been heard.
+    pub fn heartbeat(&self, sent: Instant, staleness: Duration) {
+        self.heard_until
+            .store(self.micros(sent + staleness), Ordering::SeqCst);
+    }
+
+    /// Pushes may be lost from now on.
+    pub fn end(&self) {
+        self.heard_until.store(0, Ordering::SeqCst);
+        self.generation.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn counter(&self, name: &str) -> (u32, u64) {
+        let slot = slot(name);
+        (slot as u32, self.counters[slot].load(Ordering::SeqCst))
+    }
+
+    fn micros(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.origin).as_micros() as u64
+    }
+}
+
+fn slot(name: &str) -> usize {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish() as usize % COUNTERS
+}

@@ -1,0 +1,100 @@
+//! The local tier: hits from the memory of this process, in front of the backend.
+//!
+//! It never decides that something is current by itself: an entry enters with a sample that was
+//! taken before its lookup was sent, and is served only while nothing that it depends on has
+//! been heard of since. No placeholders, no removals: what is no longer served is overwritten
+//! or evicted.
+
+mod freshness;
+/// What `freshness.rs` synchronises with; the model checker brings its own.
+mod sync {
+    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// 32 KiB. With thousands of clears a second a chance neighbour is cleared along once in a
+    /// while, which is a miss.
+    pub(super) const COUNTERS: usize = 4096;
+}
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use quick_cache::Weighter;
+
+pub use self::freshness::{Freshness, Sample};
+use crate::entry::Entry;
+
+/// What an entry costs besides its bytes: map slots, allocations, header map. Measured with
+/// `tests/src/bin/overhead.rs`.
+const OVERHEAD: u64 = 600;
+/// What a header line costs besides its bytes.
+const HEADER: u64 = 104;
+/// Guess for sizing the map; it grows by itself.
+const USUAL_ENTRY: u64 = 4096;
+
+/// Entries in the memory of this process.
+#[derive(Debug)]
+pub(crate) struct LocalTier {
+    entries: quick_cache::sync::Cache<Box<[u8]>, Arc<Held>, Bytes>,
+    freshness: Arc<Freshness>,
+}
+
+/// One entry with the proof that it was current.
+#[derive(Debug)]
+struct Held {
+    entry: Arc<Entry>,
+    sample: Arc<Sample>,
+}
+
+#[derive(Debug, Clone)]
+struct Bytes;
+
+impl Weighter<Box<[u8]>, Arc<Held>> for Bytes {
+    fn weight(&self, form: &Box<[u8]>, held: &Arc<Held>) -> u64 {
+        let headers = HEADER * held.entry.header_count() as u64;
+        OVERHEAD + form.len() as u64 + held.entry.bytes() + headers + held.sample.bytes()
+    }
+}
+
+impl LocalTier {
+    /// Keeps about `capacity` bytes.
+    pub(crate) fn new(capacity: u64, freshness: Arc<Freshness>) -> Self {
+        let items = usize::try_from(capacity / USUAL_ENTRY)
+            .unwrap_or(usize::MAX)
+            .clamp(8, 1 << 16);
+        Self {
+            entries: quick_cache::sync::Cache::with_weighter(items, capacity, Bytes),
+            freshness,
+        }
+    }
+
+    /// The entry of this form, if it is still proved current.
+    pub(crate) fn get(&self, form: &[u8], now: Instant) -> Option<Arc<Entry>> {
+        let held = self.entries.get(form)?;
+        self.freshness
+            .is_current(&held.sample, now)
+            .then(|| Arc::clone(&held.entry))
+    }
+
+    /// Takes an entry that a lookup found; `sample` is older than that lookup.
+    pub(crate) fn insert(&self, form: Box<[u8]>, entry: &Arc<Entry>, sample: Arc<Sample>) {
+        self.entries.insert(
+            form,
+            Arc::new(Held {
+                entry: Arc::clone(entry),
+                sample,
+            }),
+        );
+    }
+
+    pub(crate) fn freshness(&self) -> &Arc<Freshness> {
+        &self.freshness
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.entries.weight()
+    }
+}
