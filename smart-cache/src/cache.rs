@@ -192,10 +192,12 @@ impl SmartCache {
     }
 
     fn check(&self) -> Result<(), ClearError> {
-        self.inner
-            .broken
-            .clone()
-            .map_or(Ok(()), |why| Err(why.into()))
+        Ok(self.is_set_up()?)
+    }
+
+    /// Whether there is anything behind this handle.
+    pub(crate) fn is_set_up(&self) -> Result<(), ConfigError> {
+        self.inner.broken.clone().map_or(Ok(()), Err)
     }
 
     fn wish(&self, mut keys: Vec<String>) -> Result<Wish, ClearError> {
@@ -245,7 +247,7 @@ impl SmartCache {
     ) -> Result<(), ClearError> {
         self.inner.counters.clear(outcome.is_ok());
         if let Err(why) = outcome {
-            tracing::error!(cause = %why, ?wish, "a clear was not acknowledged: distrusting and repeating it");
+            tracing::error!(cause = %why, %wish, "a clear was not acknowledged: distrusting and repeating it");
             self.inner.pending.add(&wish, &self.inner.backend);
             return Err(why.into());
         }
@@ -304,6 +306,17 @@ impl SmartCache {
         if flush {
             // Distrusted and repeated if it fails, so a start never serves what it was to flush.
             let _ = self.clear_detached(Wish::All).await;
+        }
+    }
+
+    /// [`open`](Self::open) for a request: goes on in the background when it takes long.
+    pub(crate) async fn open_in_background(&self) {
+        let cache = self.clone();
+        let opening = tokio::spawn(async move { cache.open().await });
+        let opened = tokio::time::timeout(self.inner.config.timeout, opening).await;
+        // Until the flush has been done, nothing that it is to remove may be served.
+        if opened.is_err() && self.inner.config.flush != crate::config::StartFlush::Never {
+            self.inner.pending.add(&Wish::All, &self.inner.backend);
         }
     }
 

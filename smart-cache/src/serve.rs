@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 use axum::response::{IntoResponse, Response};
 
 use crate::asked::Asked;
-use crate::backend::{Filling, Lookup, Stored};
+use crate::backend::{Filling, Lookup, Payload, Stored};
 use crate::body::{Buffered, buffer};
 use crate::cache::{Limits, SmartCache};
 use crate::codec::{self, Head};
@@ -52,6 +52,9 @@ pub(crate) async fn serve<T: IntoResponse>(
             Turn::Lead(lead) => return fill(cache, &asked, lead, handler).await,
             Turn::Shared(entry) => return share(cache, &entry),
             Turn::Alone(bypass) => return alone(cache, bypass, handler).await,
+            Turn::Filled(payload) if distrusted(cache, &asked, &payload) => {
+                return alone(cache, Bypass::PendingClear, handler).await;
+            }
             Turn::Filled(payload) => match payload.entry(asked.target.id) {
                 Some(entry) => return hit(cache, &entry),
                 None => discard(cache, &asked).await,
@@ -85,12 +88,7 @@ async fn find(cache: &SmartCache, asked: &Asked<'_>, patience: Instant) -> Found
     }
     match cache.inner.backend.lookup(&asked.target, patience).await {
         Ok(Lookup::Hit(payload)) => {
-            if cache.inner.pending.len() > 0
-                && cache
-                    .inner
-                    .pending
-                    .distrusts(&asked.target, &payload.dynamic())
-            {
+            if distrusted(cache, asked, &payload) {
                 return Found::Refused(Bypass::PendingClear);
             }
             match payload.entry(asked.target.id) {
@@ -114,6 +112,12 @@ async fn find(cache: &SmartCache, asked: &Asked<'_>, patience: Instant) -> Found
             Found::Refused(Bypass::Unavailable)
         }
     }
+}
+
+/// Whether a stored answer depends on something whose clear has not been acknowledged.
+fn distrusted(cache: &SmartCache, asked: &Asked<'_>, payload: &Payload) -> bool {
+    let pending = &cache.inner.pending;
+    pending.len() > 0 && pending.distrusts(&asked.target, &payload.dynamic())
 }
 
 async fn turn(cache: &SmartCache, asked: &Asked<'_>, missed: &Missed, limits: Limits) -> Turn {
@@ -214,6 +218,9 @@ async fn store(
     }
     for tag in &head.dynamic {
         crate::registry::remember(tag);
+    }
+    if let Some(seat) = &seat {
+        seat.close();
     }
     let payload = codec::encode(target.id, &head, &entry);
     let stored = lease

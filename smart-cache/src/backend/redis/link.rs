@@ -8,7 +8,8 @@
 //!
 //! The supervisor lives on the runtime of the request that first needed it. When that runtime
 //! ends (each test has its own, in many test programs), the next request starts it again on its
-//! own runtime.
+//! own runtime. A runtime that is there and stands still (nobody drives it, or its only thread is
+//! blocked) is treated alike: who finds the link down and its supervisor silent takes over.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -41,7 +42,12 @@ struct Shared {
     settings: Settings,
     caretaker: Caretaker,
     state: watch::Sender<State>,
-    supervised: AtomicBool,
+    /// The number of the supervisor in charge; 0 for none.
+    supervisor: AtomicU64,
+    supervisors: AtomicU64,
+    /// Milliseconds after `born` of the supervisor's newest sign of life.
+    alive: AtomicU64,
+    born: Instant,
     /// Wakes the supervisor: a command has found the connection dead, or the link was dropped.
     wake: Notify,
     closed: AtomicBool,
@@ -82,6 +88,8 @@ pub(crate) struct Up {
 
 #[derive(Default)]
 struct Dead {
+    /// Whether there is a reason; read by every command.
+    is_known: AtomicBool,
     why: RwLock<Option<BackendError>>,
     noticed: Notify,
 }
@@ -93,7 +101,10 @@ impl Link {
             settings,
             caretaker,
             state: watch::Sender::new(State::Connecting),
-            supervised: AtomicBool::new(false),
+            supervisor: AtomicU64::new(0),
+            supervisors: AtomicU64::new(0),
+            alive: AtomicU64::new(0),
+            born: Instant::now(),
             wake: Notify::new(),
             closed: AtomicBool::new(false),
         };
@@ -104,10 +115,14 @@ impl Link {
 
     /// The connection, waiting for one that is just being made, but not beyond `deadline`.
     pub(crate) async fn up(&self, deadline: Instant) -> Result<Arc<Up>, BackendError> {
-        if let Some(settled) = self.now() {
-            return settled;
+        let now = self.now();
+        if let Some(Ok(up)) = now {
+            return Ok(up);
         }
         Shared::supervise_once(&self.shared);
+        if let Some(down) = now {
+            return down;
+        }
         let mut states = self.shared.state.subscribe();
         let settled = states.wait_for(|state| !matches!(state, State::Connecting));
         match tokio::time::timeout_at(deadline.into(), settled).await {
@@ -121,7 +136,8 @@ impl Link {
     /// What is known without waiting; `None` while a connection is being made.
     fn now(&self) -> Option<Result<Arc<Up>, BackendError>> {
         match &*self.shared.state.borrow() {
-            State::Up(up) => Some(Ok(Arc::clone(up))),
+            // The supervisor will say so too, but it may be slow to wake up.
+            State::Up(up) => Some(up.cause_of_death().map_or_else(|| Ok(Arc::clone(up)), Err)),
             State::Down(why) => Some(Err(why.clone())),
             State::Connecting => None,
         }
@@ -258,10 +274,14 @@ impl Up {
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .get_or_insert(why);
+        self.dead.is_known.store(true, Ordering::Release);
         self.dead.noticed.notify_one();
     }
 
     fn cause_of_death(&self) -> Option<BackendError> {
+        if !self.dead.is_known.load(Ordering::Acquire) {
+            return None;
+        }
         self.dead
             .why
             .read()
@@ -271,38 +291,88 @@ impl Up {
 }
 
 /// Marks the link unsupervised when the supervisor ends, whatever ends it.
-struct Supervision(Arc<Shared>);
+struct Supervision {
+    shared: Arc<Shared>,
+    number: u64,
+}
 
 impl Drop for Supervision {
     fn drop(&mut self) {
-        self.0.state.send_replace(State::Connecting);
-        self.0.supervised.store(false, Ordering::Release);
+        self.shared.tell(self.number, State::Connecting);
+        let _ = self.shared.supervisor.compare_exchange(
+            self.number,
+            0,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
     }
 }
 
 impl Shared {
     fn supervise_once(shared: &Arc<Self>) {
+        let before = shared.supervisor.load(Ordering::Acquire);
+        if before != 0 && !shared.stands_still() {
+            return;
+        }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        if !shared.supervised.swap(true, Ordering::AcqRel) {
-            let supervision = Supervision(Arc::clone(shared));
-            runtime.spawn(async move { supervision.0.supervise().await });
+        let number = shared.supervisors.fetch_add(1, Ordering::Relaxed) + 1;
+        let in_charge =
+            shared
+                .supervisor
+                .compare_exchange(before, number, Ordering::AcqRel, Ordering::Acquire);
+        if in_charge.is_ok() {
+            shared.sign_of_life();
+            shared.state.send_replace(State::Connecting);
+            let supervision = Supervision {
+                shared: Arc::clone(shared),
+                number,
+            };
+            runtime.spawn(async move { supervision.shared.supervise(number).await });
         }
     }
 
-    async fn supervise(&self) {
+    fn sign_of_life(&self) {
+        self.alive
+            .store(self.born.elapsed().as_millis() as u64, Ordering::Release);
+    }
+
+    /// Whether the supervisor in charge has been silent for longer than anything it does can take.
+    fn stands_still(&self) -> bool {
+        let longest = self.handshake_limit() * 2 + self.settings.heartbeat * 2 + LONGEST_PAUSE;
+        let alive = Duration::from_millis(self.alive.load(Ordering::Acquire));
+        self.born.elapsed().saturating_sub(alive) > longest
+    }
+
+    fn is_in_charge(&self, number: u64) -> bool {
+        self.supervisor.load(Ordering::Acquire) == number && !self.closed.load(Ordering::Acquire)
+    }
+
+    /// Says how the link is, unless another supervisor has taken over.
+    fn tell(&self, number: u64, new: State) {
+        self.state.send_if_modified(|state| {
+            let tells = self.supervisor.load(Ordering::Acquire) == number;
+            if tells {
+                *state = new;
+            }
+            tells
+        });
+    }
+
+    async fn supervise(&self, number: u64) {
         let mut pause = FIRST_PAUSE;
-        while !self.closed.load(Ordering::Acquire) {
+        while self.is_in_charge(number) {
+            self.sign_of_life();
             match self.connect().await {
                 Ok(up) => {
                     pause = FIRST_PAUSE;
                     tracing::info!(server = %self.address(), id = %up.id(), "connected");
                     let up = Arc::new(up);
-                    self.state.send_replace(State::Up(Arc::clone(&up)));
+                    self.tell(number, State::Up(Arc::clone(&up)));
                     let why = tokio::select! {
-                        why = self.watch(&up) => why,
-                        () = (self.caretaker)(Arc::clone(&up)) => self.watch(&up).await,
+                        why = self.watch(&up, number) => why,
+                        () = (self.caretaker)(Arc::clone(&up)) => self.watch(&up, number).await,
                     };
                     let Some(why) = why else { return };
                     tracing::warn!(server = %self.address(), cause = %why, "connection lost; handlers answer until it is back");
@@ -312,14 +382,14 @@ impl Shared {
                         BackendError::Disconnected(_) => State::Connecting,
                         _ => State::Down(why),
                     };
-                    self.state.send_replace(next);
+                    self.tell(number, next);
                 }
                 Err(why) => {
                     let first = matches!(*self.state.borrow(), State::Connecting);
                     if first {
                         tracing::error!(server = %self.address(), cause = %why, "cache not active: handlers answer; trying again");
                     }
-                    self.state.send_replace(State::Down(why));
+                    self.tell(number, State::Down(why));
                     tokio::select! {
                         () = tokio::time::sleep(jittered(pause)) => {}
                         () = self.wake.notified() => {}
@@ -332,7 +402,7 @@ impl Shared {
 
     /// Connects and shakes hands: nothing is looked up before the server's identity is known.
     async fn connect(&self) -> Result<Up, BackendError> {
-        let limit = SHORTEST_HANDSHAKE.max(self.settings.timeout * 2);
+        let limit = self.handshake_limit();
         // Our own deadline stands on every command; the client's would only be a second timer.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
@@ -353,7 +423,9 @@ impl Shared {
                 timeout: self.settings.timeout,
                 dead: Arc::new(Dead::default()),
             };
-            self.identify(&up, Instant::now() + limit).await?;
+            // As long as a request would wait: a server that is slower than that would be found
+            // dead by the next one, and the one after the next handshake, and so on.
+            self.identify(&up, up.deadline()).await?;
             Ok(up)
         };
         match tokio::time::timeout(limit, handshake).await {
@@ -362,15 +434,21 @@ impl Shared {
         }
     }
 
-    /// Watches a connection until it is given up; `None` when the link was dropped.
-    async fn watch(&self, up: &Up) -> Option<BackendError> {
+    fn handshake_limit(&self) -> Duration {
+        SHORTEST_HANDSHAKE.max(self.settings.timeout * 2)
+    }
+
+    /// Watches a connection until it is given up; `None` when the link was dropped, or another
+    /// supervisor has taken over.
+    async fn watch(&self, up: &Up, number: u64) -> Option<BackendError> {
         loop {
+            self.sign_of_life();
             tokio::select! {
                 () = tokio::time::sleep(self.settings.heartbeat) => {}
                 () = up.dead.noticed.notified() => {}
                 () = self.wake.notified() => {}
             }
-            if self.closed.load(Ordering::Acquire) {
+            if !self.is_in_charge(number) {
                 return None;
             }
             if let Some(why) = up.cause_of_death() {
@@ -423,9 +501,19 @@ async fn read_identity(
         tokio::join!(up.call(&server, deadline), up.call(&replication, deadline));
     let (server, replication) = match (server, replication) {
         (Ok(server), Ok(replication)) => (text(&server)?, text(&replication)?),
+        (Err(BackendError::Refused(why)), _) | (_, Err(BackendError::Refused(why)))
+            if why.starts_with("NOAUTH") =>
+        {
+            return Err(BackendError::Refused(
+                format!("{why} Set SMART_REDIS_PASSWORD, and SMART_REDIS_USERNAME if it is not the default user's").into(),
+            ));
+        }
         (Err(BackendError::Refused(why)), _) | (_, Err(BackendError::Refused(why))) => {
             return match fixed {
-                Some(fixed) => Ok(fixed.to_owned()),
+                Some(fixed) => {
+                    check_role(up, deadline).await?;
+                    Ok(fixed.to_owned())
+                }
                 None => Err(BackendError::Refused(
                     format!("INFO is forbidden ({why}): allow it with ACL SETUSER <user> +info, or set SMART_REDIS_SERVER_ID to something that changes when the server restarts or fails over").into(),
                 )),
@@ -434,9 +522,7 @@ async fn read_identity(
         (Err(why), _) | (_, Err(why)) => return Err(why),
     };
     if field(&replication, "role").is_some_and(|role| role != "master") {
-        return Err(BackendError::Refused(
-            "READONLY this server is a replica: give the address of the master".into(),
-        ));
+        return Err(replica());
     }
     if let Some(fixed) = fixed {
         return Ok(fixed.to_owned());
@@ -454,6 +540,24 @@ async fn read_identity(
     let mut id = sha.digest().to_string();
     id.truncate(16);
     Ok(id)
+}
+
+/// Asks for the role where INFO is forbidden; a user who may not ask that either is believed.
+async fn check_role(up: &Up, deadline: Instant) -> Result<(), BackendError> {
+    match up.call(&redis::cmd("ROLE"), deadline).await {
+        Ok(Value::Array(role)) => match role.first().map(text) {
+            Some(Ok(role)) if role != "master" => Err(replica()),
+            _ => Ok(()),
+        },
+        Ok(_) | Err(BackendError::Refused(_)) => Ok(()),
+        Err(why) => Err(why),
+    }
+}
+
+fn replica() -> BackendError {
+    BackendError::Refused(
+        "READONLY this server is a replica: give the address of the master".into(),
+    )
 }
 
 /// One line of an INFO section.
