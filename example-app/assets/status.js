@@ -12,6 +12,7 @@ addEventListener("load", () => {
   const who = {
     undefined: "the handler",
     hit: age ? `the cache, stored ${ago(age.duration / 1000)}` : "the cache",
+    shared: "the handler, together with another request",
     miss: "the handler, the cache had nothing",
   }[cache] ?? `the handler (${cache})`;
   line.textContent = `answered by: ${who}, in ${total.duration} ms`;

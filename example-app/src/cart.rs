@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::response::{Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
+use smart_cache::{clears_cache, depends_on, smart_cache};
 use sqlx::FromRow;
 
 use crate::db::Db;
@@ -17,8 +18,13 @@ use crate::visitor::Visitor;
 /// The most that a cart holds of one product.
 pub(crate) const MOST_OF_ONE: i64 = 99;
 
-/// `GET /cart`
-pub(crate) async fn show(State(db): State<Db>, visitor: Visitor) -> Result<Response, AppError> {
+/// `GET /cart`: one page for each visitor. The answer to a new one sets a cookie, so it is
+/// never stored.
+#[smart_cache("cart:{visitor.id}")]
+pub(crate) async fn show(
+    State(db): State<Db>,
+    #[key(visitor.id)] visitor: Visitor,
+) -> Result<Response, AppError> {
     let lines = lines(&db, &visitor.id).await?;
     Ok(visitor.remember(cart_page(&lines)))
 }
@@ -36,6 +42,7 @@ fn one() -> i64 {
 }
 
 /// `POST /cart`: puts a product into the cart, or more of it.
+#[clears_cache("cart:{visitor.id}")]
 pub(crate) async fn add(
     State(db): State<Db>,
     visitor: Visitor,
@@ -46,6 +53,7 @@ pub(crate) async fn add(
 }
 
 /// `POST /cart/{product}/remove`: takes a product out of the cart.
+#[clears_cache("cart:{visitor.id}")]
 pub(crate) async fn remove(
     State(db): State<Db>,
     visitor: Visitor,
@@ -99,15 +107,21 @@ impl Line {
     }
 }
 
+/// What is in the cart. Whatever shows it falls when one of its products changes: which ones
+/// these are is known only here.
 async fn lines(db: &Db, visitor: &str) -> Result<Vec<Line>, sqlx::Error> {
-    sqlx::query_as(
+    let lines: Vec<Line> = sqlx::query_as(
         "SELECT l.id AS product_id, cart.quantity, l.name, l.maker, l.category, l.price_cents, l.stock
          FROM cart_lines AS cart JOIN listing AS l ON l.id = cart.product_id
          WHERE cart.visitor = ?1 ORDER BY l.name, l.id",
     )
     .bind(visitor)
     .fetch_all(db.pool())
-    .await
+    .await?;
+    for line in &lines {
+        depends_on(format!("product:{}", line.product_id));
+    }
+    Ok(lines)
 }
 
 fn cart_page(lines: &[Line]) -> Markup {

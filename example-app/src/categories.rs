@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use maud::{Markup, html};
 use serde::Serialize;
+use smart_cache::smart_cache;
 use sqlx::FromRow;
 
 use crate::db::Db;
@@ -14,6 +15,7 @@ use crate::page::{self, Here};
 use crate::reviews::{self, Histogram};
 
 /// `GET /categories/{slug}`
+#[smart_cache("category:{slug}")]
 pub(crate) async fn show(
     State(db): State<Db>,
     Path(slug): Path<String>,
@@ -23,6 +25,7 @@ pub(crate) async fn show(
 }
 
 /// `GET /api/categories/{slug}`
+#[smart_cache("category:{slug}")]
 pub(crate) async fn show_json(
     State(db): State<Db>,
     Path(slug): Path<String>,

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use maud::{Markup, html};
+use smart_cache::smart_cache;
 use sqlx::FromRow;
 
 use crate::db::Db;
@@ -11,6 +12,7 @@ use crate::money::{euros, grouped};
 use crate::page::{self, Here};
 
 /// `GET /`
+#[smart_cache("home", tags("products"))]
 pub(crate) async fn show(State(db): State<Db>) -> Result<Markup, AppError> {
     let tiles = tiles(&db).await?;
     let best = best_rated(&db).await?;

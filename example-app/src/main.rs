@@ -1,7 +1,8 @@
 //! A shop on SQLite that starts with nothing installed: `cargo run -p example-app`.
 //!
-//! Two variables: `PORT` (3000; 0 lets the system choose) and `SHOP_DB` (`shop.db`). The
-//! first start fills the database with a catalogue that is the same on every machine.
+//! Its own variables are `PORT` (3000; 0 lets the system choose), `SHOP_DB` (`shop.db`) and
+//! `RUST_LOG` (`info`); those of the cache begin with `SMART_REDIS_`. The first start fills the
+//! database with a catalogue that is the same on every machine.
 
 mod app;
 mod assets;
@@ -28,6 +29,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tokio::net::TcpListener;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::db::Db;
 
@@ -37,10 +41,14 @@ const PRODUCTS: u32 = 10_000;
 /// Why the shop did not start; the message tells the reader what to change.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
+    #[error("RUST_LOG is {0:?}; it must look like info or info,smart_cache=debug")]
+    Log(String),
     #[error("PORT is {0:?}; it must be a number from 0 to 65535")]
     Port(String),
     #[error("cannot open the database {path}: {source}", path = path.display())]
     Database { path: PathBuf, source: sqlx::Error },
+    #[error(transparent)]
+    Cache(#[from] smart_cache::ConfigError),
     #[error("cannot listen on port {port}: {source}; set PORT to a free one")]
     Listen { port: u16, source: std::io::Error },
     #[error("the server stopped: {0}")]
@@ -51,22 +59,24 @@ enum StartError {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_target(false).init();
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error}");
+            // Not by the log: its own setting may be what is wrong.
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
 }
 
 async fn run() -> Result<(), StartError> {
+    start_log()?;
     let port = port()?;
     let path = PathBuf::from(std::env::var_os("SHOP_DB").unwrap_or_else(|| "shop.db".into()));
     let db = Db::open(&path, PRODUCTS)
         .await
         .map_err(|source| StartError::Database { path, source })?;
+    let cache = smart_cache::start().await?;
 
     // Only this machine: everybody who reaches the shop may change its prices.
     let listener = TcpListener::bind(("127.0.0.1", port))
@@ -74,6 +84,7 @@ async fn run() -> Result<(), StartError> {
         .map_err(|source| StartError::Listen { port, source })?;
     let address = listener.local_addr().map_err(StartError::Serve)?;
     let stopped = stop_signal()?;
+    tracing::info!("the cache is {}", cache.describe());
     tracing::info!("the shop is open at http://{address}");
 
     axum::serve(listener, app::app(db.clone()))
@@ -82,6 +93,22 @@ async fn run() -> Result<(), StartError> {
         .map_err(StartError::Serve)?;
     db.close().await;
     tracing::info!("the shop is closed");
+    Ok(())
+}
+
+/// Logs to standard error; `RUST_LOG` says how much, for single crates if need be.
+fn start_log() -> Result<(), StartError> {
+    let levels = match std::env::var("RUST_LOG") {
+        Ok(levels) => levels.parse().map_err(|_| StartError::Log(levels))?,
+        Err(_) => Targets::new().with_default(LevelFilter::INFO),
+    };
+    let lines = tracing_subscriber::fmt::layer()
+        .with_target(false)
+        .with_writer(std::io::stderr);
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(levels)
+        .init();
     Ok(())
 }
 

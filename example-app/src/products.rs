@@ -2,9 +2,14 @@
 //!
 //! Handlers stand here; what they ask of the database and the pages they show are in the
 //! files beside this one.
+//!
+//! What is cached here goes by three keys, and every write of a product clears all three:
+//! `product:7` for what shows that product, `category:lighting` for what is computed over its
+//! category, `products` for what is computed over the whole shop.
 
 mod change;
 mod choice;
+mod known;
 mod list_page;
 mod product;
 mod product_page;
@@ -14,14 +19,20 @@ use axum::extract::{Path, Query, State};
 use axum::response::Redirect;
 use axum::{Form, Json};
 use maud::Markup;
+use smart_cache::{clears_cache, smart_cache};
 
 use self::change::{Change, EditForm};
+pub(crate) use self::known::KnownProduct;
 use self::product::Product;
 use self::search::{Results, Search};
 use crate::db::Db;
 use crate::error::AppError;
 
 /// `GET /products?category=&q=&price=&stars=&stock=&sort=&page=`
+#[smart_cache(
+    "products",
+    query("category", "q", "price", "stars", "stock", "sort", "page")
+)]
 pub(crate) async fn list(
     State(db): State<Db>,
     Query(search): Query<Search>,
@@ -31,6 +42,10 @@ pub(crate) async fn list(
 }
 
 /// `GET /api/products`, with the same parameters.
+#[smart_cache(
+    "products",
+    query("category", "q", "price", "stars", "stock", "sort", "page")
+)]
 pub(crate) async fn list_json(
     State(db): State<Db>,
     Query(search): Query<Search>,
@@ -39,6 +54,7 @@ pub(crate) async fn list_json(
 }
 
 /// `GET /products/{id}`
+#[smart_cache("product:{id}")]
 pub(crate) async fn show(State(db): State<Db>, Path(id): Path<i64>) -> Result<Markup, AppError> {
     let product = Product::of(&db, id).await?;
     let similar = product::similar(&db, &product).await?;
@@ -46,6 +62,7 @@ pub(crate) async fn show(State(db): State<Db>, Path(id): Path<i64>) -> Result<Ma
 }
 
 /// `GET /api/products/{id}`
+#[smart_cache("product:{id}")]
 pub(crate) async fn show_json(
     State(db): State<Db>,
     Path(id): Path<i64>,
@@ -54,21 +71,23 @@ pub(crate) async fn show_json(
 }
 
 /// `PUT /products/{id}`: JSON with `name`, `price_cents` or both.
+#[clears_cache("product:{product.id}", "category:{product.category}", "products")]
 pub(crate) async fn update(
     State(db): State<Db>,
-    Path(id): Path<i64>,
+    product: KnownProduct,
     Json(change): Json<Change>,
 ) -> Result<Json<Product>, AppError> {
-    change.apply(&db, id).await?;
-    Product::of(&db, id).await.map(Json)
+    change.apply(&db, product.id).await?;
+    Product::of(&db, product.id).await.map(Json)
 }
 
 /// `POST /products/{id}/edit`: the same by a form, and back to the page.
+#[clears_cache("product:{product.id}", "category:{product.category}", "products")]
 pub(crate) async fn edit(
     State(db): State<Db>,
-    Path(id): Path<i64>,
+    product: KnownProduct,
     Form(form): Form<EditForm>,
 ) -> Result<Redirect, AppError> {
-    form.into_change()?.apply(&db, id).await?;
-    Ok(Redirect::to(&format!("/products/{id}")))
+    form.into_change()?.apply(&db, product.id).await?;
+    Ok(Redirect::to(&format!("/products/{}", product.id)))
 }

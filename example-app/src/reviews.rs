@@ -1,15 +1,17 @@
 //! Reviews: writing one, reading the latest, and how the stars are spread.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
+use smart_cache::clears_cache;
 use sqlx::FromRow;
 
 use crate::db::Db;
 use crate::error::AppError;
 use crate::money::grouped;
 use crate::posted::Posted;
+use crate::products::KnownProduct;
 
 const LONGEST_AUTHOR: usize = 60;
 const LONGEST_TEXT: usize = 2000;
@@ -23,13 +25,14 @@ pub(crate) struct NewReview {
 }
 
 /// `POST /products/{id}/reviews`: JSON or form.
+#[clears_cache("product:{product.id}", "category:{product.category}", "products")]
 pub(crate) async fn add(
     State(db): State<Db>,
-    Path(product): Path<i64>,
+    product: KnownProduct,
     Posted { value, sender }: Posted<NewReview>,
 ) -> Result<Response, AppError> {
-    let review = insert(&db, product, &value.checked()?).await?;
-    Ok(sender.created(review, &format!("/products/{product}#reviews")))
+    let review = insert(&db, product.id, &value.checked()?).await?;
+    Ok(sender.created(review, &format!("/products/{}#reviews", product.id)))
 }
 
 impl NewReview {

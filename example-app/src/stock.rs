@@ -1,14 +1,16 @@
 //! Stock: what lies in which warehouse, and how more gets there.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
+use smart_cache::clear_cache;
 use sqlx::FromRow;
 
 use crate::db::Db;
 use crate::error::AppError;
 use crate::posted::{Posted, blank_is_none};
+use crate::products::KnownProduct;
 
 /// Where the goods lie.
 pub(crate) const WAREHOUSES: [&str; 3] = ["Porto", "Riga", "Utrecht"];
@@ -24,13 +26,20 @@ pub(crate) struct Delivery {
 }
 
 /// `POST /products/{id}/stock`: JSON or form.
+///
+/// Here the clear is a call and no attribute, because it belongs to [`receive`], which serves
+/// deliveries that come by other ways too. When a visitor leaves, a handler is dropped wherever
+/// it waits, also between the commit and the clear; so the two have a task of their own. The
+/// attribute needs no such care.
 pub(crate) async fn restock(
     State(db): State<Db>,
-    Path(product): Path<i64>,
+    product: KnownProduct,
     Posted { value, sender }: Posted<Delivery>,
 ) -> Result<Response, AppError> {
-    let shelf = receive(&db, product, value.quantity, value.checked()?).await?;
-    Ok(sender.created(shelf, &format!("/products/{product}")))
+    let shown_at = format!("/products/{}", product.id);
+    let to = value.checked()?;
+    let received = tokio::spawn(async move { receive(&db, &product, value.quantity, to).await });
+    Ok(sender.created(received.await??, &shown_at))
 }
 
 impl Delivery {
@@ -62,19 +71,37 @@ pub(crate) struct Shelf {
     pub(crate) quantity: i64,
 }
 
-async fn receive(db: &Db, product: i64, quantity: i64, to: &str) -> Result<Shelf, AppError> {
-    sqlx::query_as(
+/// Adds to the stock, then clears every page that shows how much there is.
+async fn receive(
+    db: &Db,
+    product: &KnownProduct,
+    quantity: i64,
+    to: &str,
+) -> Result<Shelf, AppError> {
+    let KnownProduct { id, category } = product;
+    let shelf = sqlx::query_as(
         "INSERT INTO stock (product_id, warehouse, quantity)
          SELECT id, ?2, ?3 FROM products WHERE id = ?1
          ON CONFLICT (product_id, warehouse) DO UPDATE SET quantity = quantity + excluded.quantity
          RETURNING warehouse, quantity",
     )
-    .bind(product)
+    .bind(id)
     .bind(to)
     .bind(quantity)
     .fetch_optional(db.pool())
     .await?
-    .ok_or_else(|| AppError::no_product(product))
+    .ok_or_else(|| AppError::no_product(*id))?;
+
+    let shown_in = (
+        format!("product:{id}"),
+        format!("category:{category}"),
+        "products",
+    );
+    if let Err(why) = clear_cache(shown_in).await {
+        // The goods are here all the same, and the cache repeats the clear by itself.
+        tracing::warn!("product {id} was restocked, but {why}");
+    }
+    Ok(shelf)
 }
 
 /// What each warehouse has of a product.

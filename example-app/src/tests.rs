@@ -1,14 +1,19 @@
 //! The shop as its visitors and programs meet it: every route, over a small database.
 
+mod caching;
 mod cart;
 mod pages;
 mod writes;
 
-use axum::Router;
+use std::time::Duration;
+
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::{Extension, Router};
 use serde_json::Value;
+use smart_cache::{BackendKind, SmartCache};
 use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
 use tower::ServiceExt;
 
 use crate::app::app;
@@ -16,10 +21,16 @@ use crate::db::Db;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
+/// Writes clear the default cache, and a program has one of these: where tests share a process,
+/// one shop is open at a time, and it begins with a cold cache.
+static OPEN: Mutex<()> = Mutex::const_new(());
+
 /// A shop with 300 products of its own, gone with the test.
 struct Shop {
     app: Router,
+    db: Db,
     directory: TempDir,
+    _open: MutexGuard<'static, ()>,
 }
 
 struct Answer {
@@ -30,26 +41,32 @@ struct Answer {
 
 impl Shop {
     async fn open() -> Self {
+        let open = OPEN.lock().await;
+        // Not what the environment says: a test must not clear somebody's Redis. Without time to
+        // settle, for what is stored is to stay. The second shop of a process finds it installed.
+        let cache = SmartCache::builder().backend(BackendKind::Memory);
+        let cache = cache.settle(Duration::ZERO).build().await.unwrap();
+        let _ = smart_cache::install(cache);
+        smart_cache::clear_all().await.unwrap();
         let directory = tempfile::tempdir().unwrap();
         let db = Db::open(&directory.path().join("shop.db"), 300)
             .await
             .unwrap();
         Self {
-            app: app(db),
+            app: app(db.clone()),
+            db,
             directory,
+            _open: open,
         }
     }
 
+    /// The same shop without a cache.
+    fn uncached(&self) -> Router {
+        app(self.db.clone()).layer(Extension(SmartCache::off()))
+    }
+
     async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.app.clone().oneshot(request).await.unwrap();
-        let (head, body) = response.into_parts();
-        let bytes = to_bytes(body, usize::MAX).await.unwrap();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Answer {
-            status: head.status,
-            headers: head.headers,
-            text,
-        }
+        Answer::of(&self.app, request).await
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -84,6 +101,18 @@ impl Shop {
 }
 
 impl Answer {
+    async fn of(app: &Router, request: Request<Body>) -> Self {
+        let response = app.clone().oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Self {
+            status: head.status,
+            headers: head.headers,
+            text,
+        }
+    }
+
     fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap()
     }

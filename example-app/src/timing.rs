@@ -39,7 +39,8 @@ fn server_timing(headers: &HeaderMap, milliseconds: f64) -> String {
     metrics.join(", ")
 }
 
-/// The parameters of a `Cache-Status` in the fewest words: `hit`, `miss`, `bypass: set-cookie`.
+/// The parameters of a `Cache-Status` in the fewest words: `hit`, `shared`, `miss`,
+/// `bypass: set-cookie`.
 fn cache_words(status: &str) -> String {
     let parameters = || status.split(';').skip(1).map(str::trim);
     let value = |name: &str| {
@@ -50,6 +51,10 @@ fn cache_words(status: &str) -> String {
     };
     if parameters().any(|parameter| parameter == "hit") {
         return "hit".to_owned();
+    }
+    // Another visitor asked first, and one run of the handler answered both.
+    if parameters().any(|parameter| parameter == "collapsed") {
+        return "shared".to_owned();
     }
     let forwarded = value("fwd").unwrap_or("miss");
     let words = match value("detail") {
@@ -73,6 +78,7 @@ mod tests {
         check("smart-cache; hit", "hit");
         check("smart-cache; hit; detail=local", "hit");
         check("smart-cache; fwd=miss; stored", "miss");
+        check("smart-cache; fwd=miss; collapsed", "shared");
         check(
             "smart-cache; fwd=bypass; detail=set-cookie",
             "bypass: set-cookie",

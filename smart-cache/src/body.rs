@@ -21,40 +21,51 @@ pub(crate) enum Buffered {
 
 /// Reads a body whose length is known and small enough; a stream passes through unbuffered.
 pub(crate) async fn buffer(mut body: Body, rules: Rules<'_>) -> Buffered {
-    if let Err(bypass) = policy::body(body.size_hint().exact(), rules) {
+    let announced = body.size_hint().exact();
+    if let Err(bypass) = policy::body(announced, rules) {
         return Buffered::Refused(bypass, body);
     }
+    let announced = announced.unwrap_or(0);
     let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
     loop {
         let frame = body.frame().await;
         let read = first.len() + rest.len();
         match frame {
-            None if rest.is_empty() => return Buffered::Whole(first),
-            None => return Buffered::Whole(joined(&first, &rest)),
+            None if read as u64 == announced => return Buffered::Whole(joined(&first, &rest)),
+            // It has announced more than it sent: kept, a part would pass for the whole for ever.
+            None => {
+                return Buffered::Refused(
+                    Bypass::Body,
+                    chained(announced, joined(&first, &rest), None, body),
+                );
+            }
             Some(Ok(frame)) => match frame.into_data() {
-                // Most bodies are one piece and are never copied.
-                Ok(data) if read == 0 => first = data,
-                Ok(data) if (read + data.len()) as u64 <= rules.max_body => {
-                    rest.extend_from_slice(&data);
-                }
                 // It has announced less than it sends.
-                Ok(data) => {
+                Ok(data) if (read + data.len()) as u64 > announced => {
                     return Buffered::Refused(
                         Bypass::Body,
-                        chained(joined(&first, &rest), Ok(Frame::data(data)), body),
+                        chained(
+                            announced,
+                            joined(&first, &rest),
+                            Some(Ok(Frame::data(data))),
+                            body,
+                        ),
                     );
                 }
+                // Most bodies are one piece and are never copied.
+                Ok(data) if read == 0 => first = data,
+                Ok(data) => rest.extend_from_slice(&data),
                 Err(trailers) => {
                     return Buffered::Refused(
                         Bypass::Body,
-                        chained(joined(&first, &rest), Ok(trailers), body),
+                        chained(announced, joined(&first, &rest), Some(Ok(trailers)), body),
                     );
                 }
             },
             Some(Err(failure)) => {
                 return Buffered::Refused(
                     Bypass::Body,
-                    chained(joined(&first, &rest), Err(failure), body),
+                    chained(announced, joined(&first, &rest), Some(Err(failure)), body),
                 );
             }
         }
@@ -72,11 +83,17 @@ fn joined(first: &Bytes, rest: &BytesMut) -> Bytes {
 }
 
 /// What was read, what came next, and the rest: as if it had never been read.
-fn chained(read: Bytes, next: Result<Frame<Bytes>, axum::Error>, rest: Body) -> Body {
+fn chained(
+    announced: u64,
+    read: Bytes,
+    next: Option<Result<Frame<Bytes>, axum::Error>>,
+    rest: Body,
+) -> Body {
     let read = (!read.is_empty()).then(|| Ok(Frame::data(read)));
     Body::new(Chained {
-        ahead: read.into_iter().chain([next]).collect(),
+        ahead: read.into_iter().chain(next).collect(),
         rest,
+        announced,
     })
 }
 
@@ -84,6 +101,8 @@ fn chained(read: Bytes, next: Result<Frame<Bytes>, axum::Error>, rest: Body) -> 
 struct Chained {
     ahead: VecDeque<Result<Frame<Bytes>, axum::Error>>,
     rest: Body,
+    /// How much is still to come, as the body itself had said.
+    announced: u64,
 }
 
 impl http_body::Body for Chained {
@@ -94,10 +113,18 @@ impl http_body::Body for Chained {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        match self.ahead.pop_front() {
-            Some(frame) => Poll::Ready(Some(frame)),
-            None => Pin::new(&mut self.rest).poll_frame(context),
+        let frame = match self.ahead.pop_front() {
+            Some(frame) => Some(frame),
+            None => std::task::ready!(Pin::new(&mut self.rest).poll_frame(context)),
+        };
+        if let Some(Ok(data)) = frame
+            .as_ref()
+            .map(|frame| frame.as_ref().map(Frame::data_ref))
+        {
+            let sent = data.map_or(0, Bytes::len) as u64;
+            self.announced = self.announced.saturating_sub(sent);
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -107,19 +134,6 @@ impl http_body::Body for Chained {
     /// The length that was announced is announced again, so a failure midway stays visible as a
     /// body that is too short.
     fn size_hint(&self) -> SizeHint {
-        let ahead: usize = self
-            .ahead
-            .iter()
-            .flatten()
-            .filter_map(Frame::data_ref)
-            .map(Bytes::len)
-            .sum();
-        let rest = self.rest.size_hint();
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower() + ahead as u64);
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper + ahead as u64);
-        }
-        hint
+        SizeHint::with_exact(self.announced)
     }
 }

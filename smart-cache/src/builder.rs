@@ -183,6 +183,20 @@ impl Builder {
     /// # Errors
     /// When a value cannot be used; the message names it.
     pub async fn build(self) -> Result<SmartCache, ConfigError> {
+        let cache = self.assemble().await?;
+        cache.open().await;
+        Ok(cache)
+    }
+
+    /// Builds the cache for a request that found none: it waits for the backend no longer than any
+    /// other request.
+    pub(crate) async fn build_lazily(self) -> Result<SmartCache, ConfigError> {
+        let cache = self.assemble().await?;
+        cache.open_in_background().await;
+        Ok(cache)
+    }
+
+    async fn assemble(self) -> Result<SmartCache, ConfigError> {
         if let Some(why) = self.refused {
             return Err(why);
         }
@@ -190,9 +204,7 @@ impl Builder {
             Some(backend) => backend,
             None => choose(&self.config).await?,
         };
-        let cache = SmartCache::assemble(self.config, backend);
-        cache.open().await;
-        Ok(cache)
+        Ok(SmartCache::assemble(self.config, backend))
     }
 
     fn refuse(&mut self, why: ConfigError) {

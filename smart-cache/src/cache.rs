@@ -211,10 +211,12 @@ impl SmartCache {
     }
 
     fn check(&self) -> Result<(), ClearError> {
-        self.inner
-            .broken
-            .clone()
-            .map_or(Ok(()), |why| Err(why.into()))
+        Ok(self.is_set_up()?)
+    }
+
+    /// Whether there is anything behind this handle.
+    pub(crate) fn is_set_up(&self) -> Result<(), ConfigError> {
+        self.inner.broken.clone().map_or(Ok(()), Err)
     }
 
     fn wish(&self, mut keys: Vec<String>) -> Result<Wish, ClearError> {
@@ -280,7 +282,7 @@ impl SmartCache {
         self.distrust_local(&wish);
         self.inner.counters.clear(outcome.is_ok());
         if let Err(why) = outcome {
-            tracing::error!(cause = %why, ?wish, "a clear was not acknowledged: distrusting and repeating it");
+            tracing::error!(cause = %why, %wish, "a clear was not acknowledged: distrusting and repeating it");
             self.inner.pending.add(&wish, &self.inner.backend);
             return Err(why.into());
         }
@@ -342,6 +344,17 @@ impl SmartCache {
         if let Err(why) = self.inner.backend.clear_all().await {
             // Distrusted until it lands, so a start never serves what it was to flush.
             tracing::warn!(cause = %why, "the flush of this start is applied as soon as the backend answers");
+            self.inner.pending.add(&Wish::All, &self.inner.backend);
+        }
+    }
+
+    /// [`open`](Self::open) for a request: goes on in the background when it takes long.
+    pub(crate) async fn open_in_background(&self) {
+        let cache = self.clone();
+        let opening = tokio::spawn(async move { cache.open().await });
+        let opened = tokio::time::timeout(self.inner.config.timeout, opening).await;
+        // Until the flush has been done, nothing that it is to remove may be served.
+        if opened.is_err() && self.inner.config.flush != crate::config::StartFlush::Never {
             self.inner.pending.add(&Wish::All, &self.inner.backend);
         }
     }

@@ -135,8 +135,14 @@ impl Config {
             check_namespace(&value.text).map_err(|allowed| value.refuse(allowed))?;
             config.namespace = value.text;
         } else if let Some(name) = source.cache {
-            // Two caches of one process must not share their entries by default.
-            config.namespace = format!("{}-{name}", config.namespace);
+            // Neither two caches of one process nor two applications share entries by default.
+            if let Some(value) = source.plain("NAMESPACE")? {
+                config.namespace = value.text;
+            }
+            config.namespace.push('-');
+            config.namespace.push_str(name);
+            check_namespace(&config.namespace)
+                .map_err(|allowed| refused("SMART_REDIS_NAMESPACE", &config.namespace, allowed))?;
         }
         if let Some(value) = source.get("RESTART_AND_CLEAR_CACHE")? {
             config.flush = match (
@@ -330,11 +336,15 @@ struct Value {
 
 impl Value {
     fn refuse(&self, allowed: impl Into<String>) -> ConfigError {
-        ConfigError::Invalid {
-            name: self.name.clone(),
-            value: redact(&self.text),
-            allowed: allowed.into(),
-        }
+        refused(&self.name, &self.text, allowed)
+    }
+}
+
+fn refused(name: &str, value: &str, allowed: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid {
+        name: name.to_owned(),
+        value: redact(value),
+        allowed: allowed.into(),
     }
 }
 
@@ -349,33 +359,44 @@ impl<'a> Source<'a> {
     /// The variable of the named cache, else the plain one. Empty counts as not set, as
     /// container tools set variables that way.
     fn get(&self, suffix: &str) -> Result<Option<Value>, ConfigError> {
-        let own = self
-            .cache
-            .map(|name| format!("SMART_REDIS_{}_{suffix}", name.to_ascii_uppercase()));
-        // A namespace is never inherited: two caches of one process would share entries.
-        let plain = (self.cache.is_none() || suffix != "NAMESPACE")
-            .then(|| format!("SMART_REDIS_{suffix}"));
-        for name in own.into_iter().chain(plain) {
-            let Some(value) = (self.read)(&name) else {
-                continue;
-            };
-            let Ok(text) = value.into_string() else {
-                return Err(ConfigError::Invalid {
-                    name,
-                    value: "(not UTF-8)".to_owned(),
-                    allowed: "UTF-8 text".to_owned(),
-                });
-            };
-            if !text.trim().is_empty() {
-                let text = if suffix == "PASSWORD" {
-                    text
-                } else {
-                    text.trim().to_owned()
-                };
-                return Ok(Some(Value { name, text }));
+        if let Some(cache) = self.cache {
+            let own = self.variable(format!("{}{suffix}", own_prefix(cache)))?;
+            // A namespace is never inherited as it is: two caches would share entries.
+            if own.is_some() || suffix == "NAMESPACE" {
+                return Ok(own);
             }
         }
-        Ok(None)
+        self.plain(suffix)
+    }
+
+    fn plain(&self, suffix: &str) -> Result<Option<Value>, ConfigError> {
+        self.variable(format!("SMART_REDIS_{suffix}"))
+    }
+
+    /// Whether a value is the named cache's own and not inherited.
+    fn is_own(&self, value: Option<&Value>) -> bool {
+        let prefix = self.cache.map(own_prefix);
+        value
+            .zip(prefix)
+            .is_some_and(|(value, prefix)| value.name.starts_with(&prefix))
+    }
+
+    fn variable(&self, name: String) -> Result<Option<Value>, ConfigError> {
+        let Some(value) = (self.read)(&name) else {
+            return Ok(None);
+        };
+        let Ok(text) = value.into_string() else {
+            return Err(refused(&name, "(not UTF-8)", "UTF-8 text"));
+        };
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        let text = if name.ends_with("_PASSWORD") {
+            text
+        } else {
+            text.trim().to_owned()
+        };
+        Ok(Some(Value { name, text }))
     }
 
     fn duration(
@@ -420,7 +441,15 @@ impl<'a> Source<'a> {
 
 /// The address and credentials that the variables name, and whether one of them is an address.
 fn address(source: &Source<'_>) -> Result<(Option<Address>, bool), ConfigError> {
-    let (url, host, port) = (source.get("URL")?, source.get("HOST")?, source.get("PORT")?);
+    let (mut url, mut host, mut port) =
+        (source.get("URL")?, source.get("HOST")?, source.get("PORT")?);
+    // An address of its own, in one form, replaces the inherited one in the other form.
+    if source.is_own(url.as_ref()) {
+        host = host.filter(|host| source.is_own(Some(host)));
+        port = port.filter(|port| source.is_own(Some(port)));
+    } else if source.is_own(host.as_ref()) || source.is_own(port.as_ref()) {
+        url = None;
+    }
     let (db, username, password) = (
         source.get("DB")?,
         source.get("USERNAME")?,
@@ -508,14 +537,32 @@ pub(crate) fn connection_info(name: &str, url: &str) -> Result<ConnectionInfo, C
     Ok(info)
 }
 
-/// The text without what may be a password.
+/// The text without what may be a password. It may be no URL at all, so it hides too much rather
+/// than too little: everything before an `@`, a port that is no number, every parameter.
 pub(crate) fn redact(text: &str) -> String {
-    match (text.find("://"), text.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => {
-            format!("{}://***{}", &text[..scheme], &text[at..])
-        }
-        _ => text.to_owned(),
+    let scheme = text.find("://").map_or(0, |at| at + 3);
+    if scheme == 0 && !text.contains('@') {
+        return text.to_owned();
     }
+    let (place, hidden) = match text.split_once('?') {
+        Some((place, _)) => (place, "?***"),
+        None => (text, ""),
+    };
+    let scheme = scheme.min(place.len());
+    let (start, rest) = place.split_at(scheme);
+    let shown = match (rest.rfind('@'), rest.rfind(':')) {
+        (Some(at), _) => format!("***{}", &rest[at..]),
+        (None, Some(colon)) if !rest[colon + 1..].starts_with(|c: char| c.is_ascii_digit()) => {
+            format!("{}:***", &rest[..colon])
+        }
+        _ => rest.to_owned(),
+    };
+    format!("{start}{shown}{hidden}")
+}
+
+/// What the variables of a named cache begin with.
+fn own_prefix(cache: &str) -> String {
+    format!("SMART_REDIS_{}_", cache.to_ascii_uppercase())
 }
 
 #[cfg(test)]
@@ -618,6 +665,95 @@ mod tests {
         ])
         .unwrap();
         assert!(!format!("{config:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn whatever_may_be_a_password_is_hidden() {
+        for text in [
+            "redis://user:s3cret@host",
+            "redis:user:s3cret@host",
+            "user:s3cret@host",
+            "redis://user:s3cret",
+            "redis://:s3cret",
+            "redis://user:a/b?s3cret@host",
+            "redis://user:s3cret@s3cret@host",
+            "unix:///run/redis.sock?pass=s3cret&db=x",
+            "unix:///run/redis.sock?pass=a@s3cret",
+            "redis://user:a://s3cret@host",
+        ] {
+            assert!(
+                !redact(text).contains("s3cret"),
+                "{text} -> {}",
+                redact(text)
+            );
+        }
+        for text in [
+            "redis://host:6380/1",
+            "http://example.org",
+            "plain",
+            "redis://[::1]:6379",
+        ] {
+            assert_eq!(redact(text), text);
+        }
+    }
+
+    fn read_named(table: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let find = |name: &str| {
+            let found = table.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| std::ffi::OsString::from(value))
+        };
+        Config::read(&Source::new(Some("pages"), find))
+    }
+
+    #[test]
+    fn a_named_cache_lives_beside_the_default_one_of_its_application() {
+        let namespace = |table| read_named(table).unwrap().namespace;
+        assert_eq!(namespace(&[]), "cache-pages");
+        assert_eq!(
+            namespace(&[("SMART_REDIS_NAMESPACE", "shop")]),
+            "shop-pages"
+        );
+        let own = [
+            ("SMART_REDIS_NAMESPACE", "shop"),
+            ("SMART_REDIS_PAGES_NAMESPACE", "mine"),
+        ];
+        assert_eq!(namespace(&own), "mine");
+    }
+
+    #[test]
+    fn an_address_of_its_own_replaces_the_inherited_one() {
+        for (table, address) in [
+            (&[("SMART_REDIS_URL", "redis://a:1")][..], "a:1"),
+            (
+                &[
+                    ("SMART_REDIS_URL", "redis://a:1"),
+                    ("SMART_REDIS_PAGES_PORT", "2"),
+                ],
+                "127.0.0.1:2",
+            ),
+            (
+                &[
+                    ("SMART_REDIS_HOST", "a"),
+                    ("SMART_REDIS_PAGES_URL", "redis://b:3"),
+                ],
+                "b:3",
+            ),
+            (
+                &[("SMART_REDIS_HOST", "a"), ("SMART_REDIS_PAGES_PORT", "4")],
+                "a:4",
+            ),
+        ] {
+            let info = read_named(table).unwrap().address_or_default().unwrap();
+            assert_eq!(info.addr().to_string(), address, "{table:?}");
+        }
+        let both = [
+            ("SMART_REDIS_PAGES_URL", "redis://a"),
+            ("SMART_REDIS_PAGES_HOST", "b"),
+        ];
+        assert!(matches!(
+            read_named(&both),
+            Err(ConfigError::Conflict { .. })
+        ));
     }
 
     #[test]

@@ -174,7 +174,8 @@ fn forbids_storing(headers: &HeaderMap) -> bool {
         let Ok(text) = value.to_str() else {
             return true;
         };
-        text.split(',').any(|directive| {
+        // A semicolon separates nothing here, but who writes one means it so.
+        text.split([',', ';']).any(|directive| {
             let name = directive.split('=').next().unwrap_or_default().trim();
             ["no-store", "private", "no-cache"]
                 .iter()
@@ -221,6 +222,7 @@ mod tests {
             "private=\"x\"",
             " No-Cache ",
             "public,\tprivate",
+            "private; max-age=5",
         ] {
             check(200, &[("cache-control", value)], Err(Bypass::CacheControl));
         }

@@ -132,6 +132,8 @@ static OTHERS: Mutex<Option<HashSet<String>>> = Mutex::new(None);
 /// The advice is given once for a key, and for this many keys at most.
 static WARNED: Mutex<Option<HashSet<String>>> = Mutex::new(None);
 const MOST_REMEMBERED: usize = 10_000;
+/// One clear gives this much advice: nobody reads a thousand warnings.
+const MOST_WARNINGS: usize = 5;
 
 /// Remembers a tag that a handler found: nothing in the registry can produce it.
 pub(crate) fn remember(key: &str) {
@@ -158,7 +160,11 @@ static TEMPLATES: LazyLock<Vec<Template>> = LazyLock::new(|| {
 
 /// Warns about a key that no annotated handler can produce: a clear of it frees nothing.
 pub(crate) fn advise(keys: &[String]) {
+    let mut warnings = 0;
     for key in keys {
+        if warnings == MOST_WARNINGS {
+            return;
+        }
         if TEMPLATES.iter().any(|template| template.can_produce(key)) {
             continue;
         }
@@ -170,6 +176,7 @@ pub(crate) fn advise(keys: &[String]) {
         if known || !insert_bounded(&WARNED, key) {
             continue;
         }
+        warnings += 1;
         match nearest(key, &TEMPLATES) {
             Some(near) => {
                 tracing::warn!(%key, nearest = %near, "no cached handler of this program has this key: was the nearest one meant?");

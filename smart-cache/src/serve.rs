@@ -57,6 +57,9 @@ pub(crate) async fn serve<T: IntoResponse>(
             Turn::Lead(lead) => return fill(cache, &asked, lead, handler).await,
             Turn::Shared(entry) => return share(cache, &entry),
             Turn::Alone(bypass) => return alone(cache, bypass, handler).await,
+            Turn::Filled(payload) if distrusted(cache, &asked, &payload) => {
+                return alone(cache, Bypass::PendingClear, handler).await;
+            }
             Turn::Filled(payload) => {
                 match payload.entry(asked.target.id, cache.inner.config.status_header) {
                     Some(entry) => return hit(cache, &entry),
@@ -110,12 +113,7 @@ async fn find(cache: &SmartCache, asked: &Request<'_>, patience: Instant) -> Fou
     }
     match cache.inner.backend.lookup(&asked.target, patience).await {
         Ok(Lookup::Hit(payload)) => {
-            if cache.inner.pending.len() > 0
-                && cache
-                    .inner
-                    .pending
-                    .distrusts(&asked.target, &payload.dynamic())
-            {
+            if distrusted(cache, asked, &payload) {
                 return Found::Refused(Bypass::PendingClear);
             }
             match payload.entry(asked.target.id, cache.inner.config.status_header) {
@@ -155,6 +153,12 @@ fn keep_locally(cache: &SmartCache, asked: &Request<'_>, payload: &Payload, entr
             Arc::clone(sample),
         );
     }
+}
+
+/// Whether a stored answer depends on something whose clear has not been acknowledged.
+fn distrusted(cache: &SmartCache, asked: &Request<'_>, payload: &Payload) -> bool {
+    let pending = &cache.inner.pending;
+    pending.len() > 0 && pending.distrusts(&asked.target, &payload.dynamic())
 }
 
 async fn turn(cache: &SmartCache, asked: &Request<'_>, missed: &Missed, limits: Limits) -> Turn {
@@ -265,6 +269,9 @@ impl Filled {
             .then(|| Arc::new(Entry::new(answer, cache.inner.config.status_header)));
         if let (Some(seat), Some(entry)) = (seat.take_if(|_| head.dynamic.is_empty()), &entry) {
             seat.answer(entry);
+        }
+        if let Some(seat) = &seat {
+            seat.close();
         }
         if cache.inner.pending.distrusts(&target, &head.dynamic) {
             return;

@@ -5,15 +5,18 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
 use crate::cache::SmartCache;
 use crate::config;
-use crate::error::{ClearError, ConfigError};
+use crate::error::{BackendError, ClearError, ConfigError};
 use crate::key::IntoKeys;
 
 static DEFAULT: OnceCell<SmartCache> = OnceCell::const_new();
+/// How long a blocking clear waits for the cache to be set up.
+const LONGEST_START: Duration = Duration::from_secs(3);
 static NAMED: Mutex<Option<HashMap<String, Arc<OnceCell<SmartCache>>>>> = Mutex::new(None);
 
 /// Sets up the default cache from the environment, in `main`: connects, gives advice in the log,
@@ -39,6 +42,8 @@ pub async fn start() -> Result<SmartCache, ConfigError> {
     let cache = DEFAULT
         .get_or_try_init(|| SmartCache::builder().env().build())
         .await?;
+    // A request may have been faster, and found that a setting cannot be used.
+    cache.is_set_up()?;
     for name in config::named_caches()? {
         cell(&name)
             .get_or_try_init(|| SmartCache::builder().named_env(&name).build())
@@ -110,7 +115,8 @@ pub async fn clear_all() -> Result<(), ClearError> {
 /// As [`SmartCache::clear`].
 #[must_use = "the error says that other nodes may serve the old answer"]
 pub fn clear_cache_blocking(keys: impl IntoKeys) -> Result<(), ClearError> {
-    blocking_default()?.clear_blocking(keys.into_keys())
+    let keys = keys.into_keys();
+    blocking(move |cache| cache.clear_blocking(keys))
 }
 
 /// [`clear_all`] for code that cannot await; blocks the thread.
@@ -119,7 +125,7 @@ pub fn clear_cache_blocking(keys: impl IntoKeys) -> Result<(), ClearError> {
 /// As [`SmartCache::clear`].
 #[must_use = "the error says that other nodes may serve the old answer"]
 pub fn clear_all_blocking() -> Result<(), ClearError> {
-    blocking_default()?.clear_all_blocking()
+    blocking(SmartCache::clear_all_blocking)
 }
 
 /// The cache of the handler that is running, else the default one.
@@ -135,7 +141,7 @@ pub(crate) async fn default_cache() -> &'static SmartCache {
     DEFAULT
         .get_or_init(|| async {
             list_handlers();
-            or_broken(SmartCache::builder().env().build().await)
+            or_broken(SmartCache::builder().env().build_lazily().await)
         })
         .await
 }
@@ -155,7 +161,7 @@ async fn named(name: &str) -> SmartCache {
         let known = config::named_caches();
         or_broken(match known {
             Ok(known) if known.iter().any(|known| known == name) => {
-                SmartCache::builder().named_env(name).build().await
+                SmartCache::builder().named_env(name).build_lazily().await
             }
             Ok(known) => Err(ConfigError::UnknownCache {
                 name: name.to_owned(),
@@ -187,22 +193,36 @@ fn or_broken(made: Result<SmartCache, ConfigError>) -> SmartCache {
     })
 }
 
-/// The default cache for a caller that blocks. Making it needs a runtime, so a thread of its own
-/// lends one.
-fn blocking_default() -> Result<SmartCache, ClearError> {
+/// Clears the default cache for a caller that blocks. Making it needs a runtime, so a thread of
+/// its own lends one.
+///
+/// The caller's thread may be the very one that is making the cache, and then it stands still for
+/// as long as it waits here. So it waits for a bounded time, and the clear goes on without it.
+fn blocking(
+    clear: impl FnOnce(&SmartCache) -> Result<(), ClearError> + Send + 'static,
+) -> Result<(), ClearError> {
     if let Some(cache) = DEFAULT.get() {
-        return Ok(cache.clone());
+        return clear(cache);
     }
-    let made = std::thread::spawn(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .ok()?;
-        Some(runtime.block_on(default_cache()).clone())
+    let failed = |why: &str| Err(ClearError::from(BackendError::Disconnected(why.into())));
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    else {
+        return failed("no runtime for blocking clears");
+    };
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name("smart-cache-start".to_owned());
+    let clearing = thread.spawn(move || {
+        let cache = runtime.block_on(default_cache());
+        // Nobody listens any more when the caller has given up.
+        let _ = tell.send(clear(cache));
     });
-    let stopped =
-        || crate::error::BackendError::Disconnected("no thread for blocking clears".into()).into();
-    made.join().ok().flatten().ok_or_else(stopped)
+    if clearing.is_err() {
+        return failed("no thread for blocking clears");
+    }
+    told.recv_timeout(LONGEST_START)
+        .unwrap_or_else(|_| failed("the cache is still being set up; the clear follows"))
 }
 
 fn list_handlers() {

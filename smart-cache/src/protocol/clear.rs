@@ -1,9 +1,9 @@
 //! Clears that were not acknowledged: distrusted here at once, repeated until they land.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
 use crate::protocol::Target;
@@ -11,6 +11,8 @@ use crate::protocol::Target;
 /// Pauses between repetitions grow from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// A repeater that was not seen at work for this long is on a runtime that stands still.
+const STANDSTILL: Duration = Duration::from_secs(3);
 /// Past this many distrusted keys the namespace as a whole is distrusted, and cleared: an
 /// outage must not fill the memory with its writes.
 const MOST_KEYS: usize = 100_000;
@@ -21,7 +23,16 @@ pub(crate) struct PendingClears {
     /// How many; read on every request, so that the usual case takes no lock.
     count: AtomicUsize,
     wishes: Mutex<Wishes>,
-    retrying: AtomicBool,
+    repeater: Mutex<Repeater>,
+}
+
+/// The task that repeats.
+#[derive(Debug, Default)]
+struct Repeater {
+    /// Of the one in charge, or of the last one.
+    number: u64,
+    /// When it was last seen at work; `None` when it has ended.
+    alive: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +55,23 @@ impl Wishes {
 pub(crate) enum Wish {
     Keys(Vec<String>),
     All,
+}
+
+impl std::fmt::Display for Wish {
+    /// Some of the keys: a clear may have a hundred thousand.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const SHOWN: usize = 5;
+        match self {
+            Self::All => f.write_str("everything"),
+            Self::Keys(keys) => {
+                write!(f, "{:?}", &keys[..keys.len().min(SHOWN)])?;
+                match keys.len().saturating_sub(SHOWN) {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
+            }
+        }
+    }
 }
 
 impl Wish {
@@ -107,16 +135,45 @@ impl PendingClears {
         self.retry(backend);
     }
 
+    fn repeater(&self) -> MutexGuard<'_, Repeater> {
+        self.repeater
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// Starts repeating, unless that is under way. Also called from requests, since the runtime
-    /// that repeated may have ended.
+    /// that repeated may have ended, or stand still.
     pub(crate) fn retry(self: &Arc<Self>, backend: &Arc<dyn Backend>) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        if self.len() > 0 && !self.retrying.swap(true, Ordering::AcqRel) {
-            let retrying = Retrying(Arc::downgrade(self));
+        if self.len() == 0 {
+            return;
+        }
+        let mut repeater = self.repeater();
+        if repeater
+            .alive
+            .is_none_or(|seen| seen.elapsed() > STANDSTILL)
+        {
+            repeater.number += 1;
+            repeater.alive = Some(Instant::now());
+            let retrying = Retrying {
+                pending: Arc::downgrade(self),
+                number: repeater.number,
+            };
+            drop(repeater);
             runtime.spawn(repeat(retrying, Arc::clone(backend)));
         }
+    }
+
+    /// Whether this repeater is still in charge; notes that it is at work.
+    fn goes_on(&self, number: u64) -> bool {
+        let mut repeater = self.repeater();
+        let goes_on = repeater.number == number;
+        if goes_on {
+            repeater.alive = Some(Instant::now());
+        }
+        goes_on
     }
 
     /// Everything that is pending, as commands, and the number of the newest wish among them.
@@ -149,12 +206,18 @@ impl PendingClears {
 }
 
 /// Marks the end of repeating, whatever ends it.
-struct Retrying(Weak<PendingClears>);
+struct Retrying {
+    pending: Weak<PendingClears>,
+    number: u64,
+}
 
 impl Drop for Retrying {
     fn drop(&mut self) {
-        if let Some(pending) = self.0.upgrade() {
-            pending.retrying.store(false, Ordering::Release);
+        if let Some(pending) = self.pending.upgrade() {
+            let mut repeater = pending.repeater();
+            if repeater.number == self.number {
+                repeater.alive = None;
+            }
         }
     }
 }
@@ -163,9 +226,12 @@ async fn repeat(retrying: Retrying, backend: Arc<dyn Backend>) {
     let mut pause = FIRST_PAUSE;
     loop {
         tokio::time::sleep(pause).await;
-        let Some(pending) = retrying.0.upgrade() else {
+        let Some(pending) = retrying.pending.upgrade() else {
             return;
         };
+        if !pending.goes_on(retrying.number) {
+            return;
+        }
         let (commands, newest) = pending.snapshot();
         for wish in &commands {
             match wish.send(&*backend).await {

@@ -110,6 +110,17 @@ impl Flights {
         })
     }
 
+    /// Lets nobody join this flight any more. There may be a newer one under its key by now.
+    fn close(&self, key: &FlightKey, flight: &Arc<Flight>) {
+        let mut open = self.open();
+        if open
+            .get(key)
+            .is_some_and(|found| Arc::ptr_eq(found, flight))
+        {
+            open.remove(key);
+        }
+    }
+
     /// Flights under way.
     pub(crate) fn len(&self) -> usize {
         self.open().len()
@@ -132,6 +143,13 @@ impl Leader {
         self.settle(Phase::LookAgain);
     }
 
+    /// Lets nobody join any more; those who follow already still wait. For an answer that counts
+    /// only if its store lands: who asks once the store is on its way may ask after a clear that
+    /// the store did not meet.
+    pub(crate) fn close(&self) {
+        self.flights.close(&self.key, &self.flight);
+    }
+
     /// Leaves seat and lease to a follower; without followers the lease is given back.
     pub(crate) fn bequeath(self, lease: HeldLease) {
         if self.flight.phase.receiver_count() > 0 {
@@ -146,7 +164,7 @@ impl Leader {
     /// Closes the flight before its end is told, so that whoever hears of it can open the next.
     fn settle(&mut self, phase: Phase) {
         if !std::mem::replace(&mut self.settled, true) {
-            self.flights.open().remove(&self.key);
+            self.flights.close(&self.key, &self.flight);
             self.flight.phase.send_replace(phase);
         }
     }

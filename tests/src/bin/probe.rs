@@ -134,6 +134,7 @@ fn app() -> Router {
         .route("/small/{id}", get(kind::<Small>))
         .route("/write/{id}", post(write))
         .route("/clear/{key}", post(clear))
+        .route("/clear-many/{count}", post(clear_many))
         .route("/clear-all", post(async || outcome(clear_all().await)))
         .route("/clear-blocking/{key}", post(clear_blocking))
         .route("/clear-while-starting/{key}", post(clear_while_starting))
@@ -185,6 +186,11 @@ async fn clear(Path(key): Path<String>) -> String {
     outcome(clear_cache(key).await)
 }
 
+async fn clear_many(Path(count): Path<u64>) -> String {
+    let keys: Vec<String> = (0..count).map(|id| format!("paeg:{id}")).collect();
+    outcome(clear_cache(keys).await)
+}
+
 /// What a synchronous hook does, on the runtime's own thread.
 async fn clear_blocking(Path(key): Path<String>) -> String {
     timed(|| clear_cache_blocking(key))
@@ -192,9 +198,14 @@ async fn clear_blocking(Path(key): Path<String>) -> String {
 
 /// The same, while the first request of the process is still setting the cache up on this thread.
 async fn clear_while_starting(Path(key): Path<String>) -> String {
-    let first = tokio::spawn(app().oneshot(
-        Request::builder().uri("/page/1").body(Body::empty()).unwrap_or_default(),
-    ));
+    let first = tokio::spawn(
+        app().oneshot(
+            Request::builder()
+                .uri("/page/1")
+                .body(Body::empty())
+                .unwrap_or_default(),
+        ),
+    );
     // Lets the other request come as far as it can without waiting.
     tokio::task::yield_now().await;
     let cleared = timed(|| clear_cache_blocking(key));

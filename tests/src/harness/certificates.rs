@@ -16,6 +16,10 @@ pub struct Certificates {
     pub server: PathBuf,
     /// The server's private key.
     pub server_key: PathBuf,
+    /// A certificate as the server's, that was only ever valid long ago.
+    pub expired: PathBuf,
+    /// Its private key.
+    pub expired_key: PathBuf,
     /// A client's certificate, for servers that ask for one.
     pub client: PathBuf,
     /// The client's private key.
@@ -43,12 +47,17 @@ impl Certificates {
             .expect("a certificate for the authority");
         let issuer = Issuer::new(params, key);
 
-        let (server, server_key) = signed(&issuer, ExtendedKeyUsagePurpose::ServerAuth);
-        let (client, client_key) = signed(&issuer, ExtendedKeyUsagePurpose::ClientAuth);
+        let (lasting, past) = (2000..4000, 2000..2001);
+        let server_auth = ExtendedKeyUsagePurpose::ServerAuth;
+        let (server, server_key) = signed(&issuer, server_auth.clone(), lasting.clone());
+        let (expired, expired_key) = signed(&issuer, server_auth, past);
+        let (client, client_key) = signed(&issuer, ExtendedKeyUsagePurpose::ClientAuth, lasting);
         Self {
             authority: write(folder, "authority.pem", &authority.pem()),
             server: write(folder, "server.pem", &server),
             server_key: write(folder, "server.key", &server_key),
+            expired: write(folder, "expired.pem", &expired),
+            expired_key: write(folder, "expired.key", &expired_key),
             client: write(folder, "client.pem", &client),
             client_key: write(folder, "client.key", &client_key),
         }
@@ -56,12 +65,18 @@ impl Certificates {
 }
 
 /// One certificate under the authority, and its key.
-fn signed(issuer: &Issuer<'_, KeyPair>, purpose: ExtendedKeyUsagePurpose) -> (String, String) {
+fn signed(
+    issuer: &Issuer<'_, KeyPair>,
+    purpose: ExtendedKeyUsagePurpose,
+    years: std::ops::Range<i32>,
+) -> (String, String) {
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let mut params = CertificateParams::new(names).expect("both are legal names");
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![purpose];
+    params.not_before = rcgen::date_time_ymd(years.start, 1, 1);
+    params.not_after = rcgen::date_time_ymd(years.end, 1, 1);
     let key = KeyPair::generate().expect("a key");
     let certificate = params
         .signed_by(&key, issuer)

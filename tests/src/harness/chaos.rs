@@ -43,6 +43,8 @@ pub enum Loss {
     Cut,
     /// The connection stays open, and silent for ever.
     Silence,
+    /// Half of the reply arrives, then the connection breaks.
+    Torn,
 }
 
 /// The proxy; its port closes and its connections break when this drops.
@@ -77,6 +79,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Rules {
+    /// Where the address has moved to, if it has.
+    moved: Option<SocketAddr>,
     refusing: bool,
     requests_frozen: bool,
     replies_frozen: bool,
@@ -183,6 +187,13 @@ impl Chaos {
         });
     }
 
+    /// Moves the address to another server, as a failover does: open connections break, new ones are
+    /// made to `upstream`.
+    pub fn redirect(&self, upstream: SocketAddr) {
+        self.shared.change(|rules| rules.moved = Some(upstream));
+        self.cut();
+    }
+
     /// Closes new connections as soon as they are made; open ones go on.
     pub fn refuse_connections(&self) {
         self.shared.change(|rules| rules.refusing = true);
@@ -210,7 +221,7 @@ impl Chaos {
         self.shared
             .change(|rules| rules.captures.push((needle.as_ref().to_vec(), sender)));
         Captured {
-            upstream: self.shared.upstream,
+            upstream: self.shared.upstream(),
             message,
         }
     }
@@ -342,6 +353,10 @@ impl Shared {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn upstream(&self) -> SocketAddr {
+        self.rules().moved.unwrap_or(self.upstream)
+    }
+
     fn change(&self, change: impl FnOnce(&mut Rules)) {
         change(&mut self.rules());
         self.changed.send_replace(());
@@ -353,7 +368,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         if shared.rules().refusing {
             continue;
         }
-        let Ok(server) = TcpStream::connect(shared.upstream).await else {
+        let Ok(server) = TcpStream::connect(shared.upstream()).await else {
             continue;
         };
         // Small messages must not wait for each other, or delays would be measured that nobody asked for.

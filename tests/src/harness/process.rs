@@ -2,11 +2,11 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use tokio::sync::mpsc;
 
-use super::wait::within;
+use super::wait::{eventually, within};
 
 /// A running program whose printed lines the test reads; killed and waited for when this drops.
 ///
@@ -89,6 +89,23 @@ impl Program {
                 return behind.to_owned();
             }
         }
+    }
+
+    /// Waits until it ends by itself; how it ended, and the lines that nobody has read yet.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end before the harness's deadline.
+    pub async fn ended(mut self) -> (ExitStatus, Vec<String>) {
+        let mut lines = Vec::new();
+        while let Some(line) = self.line().await {
+            lines.push(line);
+        }
+        let name = self.name.clone();
+        let status = eventually(format!("the end of {name}"), async || {
+            self.process.try_wait().expect("our own child")
+        });
+        (status.await, lines)
     }
 
     /// The process's id.

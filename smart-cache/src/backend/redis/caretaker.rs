@@ -10,7 +10,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use redis::Value;
 
-use super::link::{Up, field, text};
+use super::identity::{field, text};
+use super::link::Up;
 use super::lookup::DIGESTS;
 use super::{Shared, array, bytes, integer, nonce, scripts};
 use crate::codec::Head;

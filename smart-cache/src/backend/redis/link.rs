@@ -8,7 +8,8 @@
 //!
 //! The supervisor lives on the runtime of the request that first needed it. When that runtime
 //! ends (each test has its own, in many test programs), the next request starts it again on its
-//! own runtime.
+//! own runtime. A runtime that is there and stands still (nobody drives it, or its only thread is
+//! blocked) is treated alike: who finds the link down and its supervisor silent takes over.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,6 +20,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, RedisError, Value};
 use tokio::sync::{Notify, watch};
 
+use super::identity;
 use crate::backend::BoxFuture;
 use crate::error::BackendError;
 
@@ -41,7 +43,12 @@ struct Shared {
     settings: Settings,
     caretaker: Caretaker,
     state: watch::Sender<State>,
-    supervised: AtomicBool,
+    /// The number of the supervisor in charge; 0 for none.
+    supervisor: AtomicU64,
+    supervisors: AtomicU64,
+    /// Milliseconds after `born` of the supervisor's newest sign of life.
+    alive: AtomicU64,
+    born: Instant,
     /// Wakes the supervisor: a command has found the connection dead, or the link was dropped.
     wake: Notify,
     closed: AtomicBool,
@@ -82,6 +89,8 @@ pub(crate) struct Up {
 
 #[derive(Default)]
 struct Dead {
+    /// Whether there is a reason; read by every command.
+    is_known: AtomicBool,
     why: RwLock<Option<BackendError>>,
     noticed: Notify,
 }
@@ -93,7 +102,10 @@ impl Link {
             settings,
             caretaker,
             state: watch::Sender::new(State::Connecting),
-            supervised: AtomicBool::new(false),
+            supervisor: AtomicU64::new(0),
+            supervisors: AtomicU64::new(0),
+            alive: AtomicU64::new(0),
+            born: Instant::now(),
             wake: Notify::new(),
             closed: AtomicBool::new(false),
         };
@@ -104,10 +116,14 @@ impl Link {
 
     /// The connection, waiting for one that is just being made, but not beyond `deadline`.
     pub(crate) async fn up(&self, deadline: Instant) -> Result<Arc<Up>, BackendError> {
-        if let Some(settled) = self.now() {
-            return settled;
+        let now = self.now();
+        if let Some(Ok(up)) = now {
+            return Ok(up);
         }
         Shared::supervise_once(&self.shared);
+        if let Some(down) = now {
+            return down;
+        }
         let mut states = self.shared.state.subscribe();
         let settled = states.wait_for(|state| !matches!(state, State::Connecting));
         match tokio::time::timeout_at(deadline.into(), settled).await {
@@ -121,7 +137,8 @@ impl Link {
     /// What is known without waiting; `None` while a connection is being made.
     fn now(&self) -> Option<Result<Arc<Up>, BackendError>> {
         match &*self.shared.state.borrow() {
-            State::Up(up) => Some(Ok(Arc::clone(up))),
+            // The supervisor will say so too, but it may be slow to wake up.
+            State::Up(up) => Some(up.cause_of_death().map_or_else(|| Ok(Arc::clone(up)), Err)),
             State::Down(why) => Some(Err(why.clone())),
             State::Connecting => None,
         }
@@ -258,10 +275,14 @@ impl Up {
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .get_or_insert(why);
+        self.dead.is_known.store(true, Ordering::Release);
         self.dead.noticed.notify_one();
     }
 
     fn cause_of_death(&self) -> Option<BackendError> {
+        if !self.dead.is_known.load(Ordering::Acquire) {
+            return None;
+        }
         self.dead
             .why
             .read()
@@ -271,38 +292,88 @@ impl Up {
 }
 
 /// Marks the link unsupervised when the supervisor ends, whatever ends it.
-struct Supervision(Arc<Shared>);
+struct Supervision {
+    shared: Arc<Shared>,
+    number: u64,
+}
 
 impl Drop for Supervision {
     fn drop(&mut self) {
-        self.0.state.send_replace(State::Connecting);
-        self.0.supervised.store(false, Ordering::Release);
+        self.shared.tell(self.number, State::Connecting);
+        let _ = self.shared.supervisor.compare_exchange(
+            self.number,
+            0,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
     }
 }
 
 impl Shared {
     fn supervise_once(shared: &Arc<Self>) {
+        let before = shared.supervisor.load(Ordering::Acquire);
+        if before != 0 && !shared.stands_still() {
+            return;
+        }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        if !shared.supervised.swap(true, Ordering::AcqRel) {
-            let supervision = Supervision(Arc::clone(shared));
-            runtime.spawn(async move { supervision.0.supervise().await });
+        let number = shared.supervisors.fetch_add(1, Ordering::Relaxed) + 1;
+        let in_charge =
+            shared
+                .supervisor
+                .compare_exchange(before, number, Ordering::AcqRel, Ordering::Acquire);
+        if in_charge.is_ok() {
+            shared.sign_of_life();
+            shared.state.send_replace(State::Connecting);
+            let supervision = Supervision {
+                shared: Arc::clone(shared),
+                number,
+            };
+            runtime.spawn(async move { supervision.shared.supervise(number).await });
         }
     }
 
-    async fn supervise(&self) {
+    fn sign_of_life(&self) {
+        self.alive
+            .store(self.born.elapsed().as_millis() as u64, Ordering::Release);
+    }
+
+    /// Whether the supervisor in charge has been silent for longer than anything it does can take.
+    fn stands_still(&self) -> bool {
+        let longest = self.handshake_limit() * 2 + self.settings.heartbeat * 2 + LONGEST_PAUSE;
+        let alive = Duration::from_millis(self.alive.load(Ordering::Acquire));
+        self.born.elapsed().saturating_sub(alive) > longest
+    }
+
+    fn is_in_charge(&self, number: u64) -> bool {
+        self.supervisor.load(Ordering::Acquire) == number && !self.closed.load(Ordering::Acquire)
+    }
+
+    /// Says how the link is, unless another supervisor has taken over.
+    fn tell(&self, number: u64, new: State) {
+        self.state.send_if_modified(|state| {
+            let tells = self.supervisor.load(Ordering::Acquire) == number;
+            if tells {
+                *state = new;
+            }
+            tells
+        });
+    }
+
+    async fn supervise(&self, number: u64) {
         let mut pause = FIRST_PAUSE;
-        while !self.closed.load(Ordering::Acquire) {
+        while self.is_in_charge(number) {
+            self.sign_of_life();
             match self.connect().await {
                 Ok(up) => {
                     pause = FIRST_PAUSE;
                     tracing::info!(server = %self.address(), id = %up.id(), "connected");
                     let up = Arc::new(up);
-                    self.state.send_replace(State::Up(Arc::clone(&up)));
+                    self.tell(number, State::Up(Arc::clone(&up)));
                     let why = tokio::select! {
-                        why = self.watch(&up) => why,
-                        () = (self.caretaker)(Arc::clone(&up)) => self.watch(&up).await,
+                        why = self.watch(&up, number) => why,
+                        () = (self.caretaker)(Arc::clone(&up)) => self.watch(&up, number).await,
                     };
                     let Some(why) = why else { return };
                     tracing::warn!(server = %self.address(), cause = %why, "connection lost; handlers answer until it is back");
@@ -312,14 +383,14 @@ impl Shared {
                         BackendError::Disconnected(_) => State::Connecting,
                         _ => State::Down(why),
                     };
-                    self.state.send_replace(next);
+                    self.tell(number, next);
                 }
                 Err(why) => {
                     let first = matches!(*self.state.borrow(), State::Connecting);
                     if first {
                         tracing::error!(server = %self.address(), cause = %why, "cache not active: handlers answer; trying again");
                     }
-                    self.state.send_replace(State::Down(why));
+                    self.tell(number, State::Down(why));
                     tokio::select! {
                         () = tokio::time::sleep(jittered(pause)) => {}
                         () = self.wake.notified() => {}
@@ -332,7 +403,7 @@ impl Shared {
 
     /// Connects and shakes hands: nothing is looked up before the server's identity is known.
     async fn connect(&self) -> Result<Up, BackendError> {
-        let limit = SHORTEST_HANDSHAKE.max(self.settings.timeout * 2);
+        let limit = self.handshake_limit();
         // Our own deadline stands on every command; the client's would only be a second timer.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
@@ -353,7 +424,9 @@ impl Shared {
                 timeout: self.settings.timeout,
                 dead: Arc::new(Dead::default()),
             };
-            self.identify(&up, Instant::now() + limit).await?;
+            // As long as a request would wait: a server that is slower than that would be found
+            // dead by the next one, and the one after the next handshake, and so on.
+            self.identify(&up, up.deadline()).await?;
             Ok(up)
         };
         match tokio::time::timeout(limit, handshake).await {
@@ -362,15 +435,21 @@ impl Shared {
         }
     }
 
-    /// Watches a connection until it is given up; `None` when the link was dropped.
-    async fn watch(&self, up: &Up) -> Option<BackendError> {
+    fn handshake_limit(&self) -> Duration {
+        SHORTEST_HANDSHAKE.max(self.settings.timeout * 2)
+    }
+
+    /// Watches a connection until it is given up; `None` when the link was dropped, or another
+    /// supervisor has taken over.
+    async fn watch(&self, up: &Up, number: u64) -> Option<BackendError> {
         loop {
+            self.sign_of_life();
             tokio::select! {
                 () = tokio::time::sleep(self.settings.heartbeat) => {}
                 () = up.dead.noticed.notified() => {}
                 () = self.wake.notified() => {}
             }
-            if self.closed.load(Ordering::Acquire) {
+            if !self.is_in_charge(number) {
                 return None;
             }
             if let Some(why) = up.cause_of_death() {
@@ -384,11 +463,9 @@ impl Shared {
 
     /// Reads who the server is: another restart and another history are another identity.
     async fn identify(&self, up: &Up, deadline: Instant) -> Result<(), BackendError> {
-        let id = read_identity(up, self.settings.server_id.as_deref(), deadline).await?;
-        *up.id
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = id.into();
-        Ok(())
+        reread_identity(up, self.settings.server_id.as_deref(), deadline)
+            .await
+            .map(drop)
     }
 
     fn address(&self) -> String {
@@ -402,108 +479,12 @@ pub(crate) async fn reread_identity(
     fixed: Option<&str>,
     deadline: Instant,
 ) -> Result<Arc<str>, BackendError> {
-    let id: Arc<str> = read_identity(up, fixed, deadline).await?.into();
+    let ask = |command: Cmd| async move { up.call(&command, deadline).await };
+    let id: Arc<str> = identity::read(ask, fixed).await?.into();
     *up.id
         .write()
         .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::clone(&id);
     Ok(id)
-}
-
-async fn read_identity(
-    up: &Up,
-    fixed: Option<&str>,
-    deadline: Instant,
-) -> Result<String, BackendError> {
-    // Two commands, since several sections in one INFO need Redis 7; both go out at once.
-    let (server, replication) = (info("server"), info("replication"));
-    let (server, replication) =
-        tokio::join!(up.call(&server, deadline), up.call(&replication, deadline));
-    identity(server, replication, fixed)
-}
-
-/// The identity of the server behind another connection.
-pub(super) async fn identity_of(
-    connection: &mut MultiplexedConnection,
-    fixed: Option<&str>,
-) -> Result<String, BackendError> {
-    let failed = |error: RedisError| match error.code() {
-        Some(code) => {
-            BackendError::Refused(format!("{code} {}", error.detail().unwrap_or_default()).into())
-        }
-        None => BackendError::Disconnected(error.to_string().into()),
-    };
-    let server = connection
-        .send_packed_command(&info("server"))
-        .await
-        .map_err(failed);
-    let replication = connection
-        .send_packed_command(&info("replication"))
-        .await
-        .map_err(failed);
-    identity(server, replication, fixed)
-}
-
-fn info(section: &str) -> Cmd {
-    let mut info = redis::cmd("INFO");
-    info.arg(section);
-    info
-}
-
-/// First 16 hex digits of the hash of run and history: another restart and another master are
-/// another identity.
-fn identity(
-    server: Result<Value, BackendError>,
-    replication: Result<Value, BackendError>,
-    fixed: Option<&str>,
-) -> Result<String, BackendError> {
-    let (server, replication) = match (server, replication) {
-        (Ok(server), Ok(replication)) => (text(&server)?, text(&replication)?),
-        (Err(BackendError::Refused(why)), _) | (_, Err(BackendError::Refused(why))) => {
-            return match fixed {
-                Some(fixed) => Ok(fixed.to_owned()),
-                None => Err(BackendError::Refused(
-                    format!("INFO is forbidden ({why}): allow it with ACL SETUSER <user> +info, or set SMART_REDIS_SERVER_ID to something that changes when the server restarts or fails over").into(),
-                )),
-            };
-        }
-        (Err(why), _) | (_, Err(why)) => return Err(why),
-    };
-    if field(&replication, "role").is_some_and(|role| role != "master") {
-        return Err(BackendError::Refused(
-            "READONLY this server is a replica: give the address of the master".into(),
-        ));
-    }
-    if let Some(fixed) = fixed {
-        return Ok(fixed.to_owned());
-    }
-    let run_id = field(&server, "run_id").unwrap_or_default();
-    let history = field(&replication, "master_replid").unwrap_or_default();
-    if run_id.is_empty() {
-        return Err(BackendError::Protocol(
-            "INFO server tells no run_id; set SMART_REDIS_SERVER_ID".into(),
-        ));
-    }
-    let mut sha = sha1_smol::Sha1::new();
-    sha.update(run_id.as_bytes());
-    sha.update(history.as_bytes());
-    let mut id = sha.digest().to_string();
-    id.truncate(16);
-    Ok(id)
-}
-
-/// One line of an INFO section.
-pub(crate) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    info.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        .map(str::trim)
-}
-
-pub(crate) fn text(value: &Value) -> Result<String, BackendError> {
-    match value {
-        Value::BulkString(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
-        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Ok(text.clone()),
-        other => Err(BackendError::Protocol(format!("{other:?}").into())),
-    }
 }
 
 /// Half to all of a pause, so that a fleet does not come back in step.

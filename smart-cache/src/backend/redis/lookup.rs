@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use redis::{Cmd, Value};
+use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
 
 use super::link::Up;
@@ -46,7 +47,8 @@ struct Batch {
 enum Question {
     #[default]
     Empty,
-    Open(Mget, Vec<Slot>),
+    /// With the runtime that will send it: another one may stand still, so nobody joins from there.
+    Open(Mget, Vec<Slot>, Id),
     Sent,
 }
 
@@ -58,13 +60,21 @@ struct Mget {
     name: String,
 }
 
-/// One entry of a batch and the number of its tokens, the namespace's aside.
+/// One entry of a batch. The tags are no part of its id, so it is shared only by requests that
+/// depend on the same ones.
 #[derive(Debug)]
 struct Slot {
     id: EntryId,
-    tokens: usize,
+    tags: Vec<Arc<str>>,
     /// Taken before the question is sent; see `local/freshness.rs`.
     sample: Option<Sample>,
+}
+
+impl Slot {
+    /// The number of its tokens, the namespace's aside: the key's and the tags'.
+    fn tokens(&self) -> usize {
+        1 + self.tags.len()
+    }
 }
 
 impl Mget {
@@ -116,35 +126,39 @@ struct Joined {
 impl Batch {
     /// The slot of `target`, and whether it is the first; `None` when nobody can join any more.
     fn join(&self, core: &Core, target: &Target) -> Option<(usize, bool)> {
-        let names = &core.shared.names;
+        let (names, here) = (&core.shared.names, Handle::current().id());
         let question = &mut *lock(&self.question);
         let opened = matches!(question, Question::Empty);
         if opened {
             let mut mget = Mget::new();
             mget.add(|name| name.push_str(&names.namespace_token()));
-            *question = Question::Open(mget, Vec::new());
+            *question = Question::Open(mget, Vec::new(), here);
         }
-        let Question::Open(mget, slots) = question else {
+        let Question::Open(mget, slots, runtime) = question else {
             return None;
         };
-        if let Some(slot) = slots.iter().position(|slot| slot.id == target.id) {
+        if *runtime != here {
+            return None;
+        }
+        if let Some(slot) = slots
+            .iter()
+            .position(|slot| slot.id == target.id && slot.tags == target.tags)
+        {
             return Some((slot, opened));
         }
         if slots.len() >= MOST_ENTRIES {
             return None;
         }
         mget.add(|name| names.push_entry(name, target.id));
-        let mut tokens = 0;
         for key in target.names() {
             mget.add(|name| names.push_token(name, key));
-            tokens += 1;
         }
         let names: Vec<_> = target.names().map(|key| token_name(key)).collect();
         let freshness = core.shared.freshness.as_ref();
         let sample = freshness.map(|freshness| freshness.sample(names.iter().map(|name| &**name)));
         slots.push(Slot {
             id: target.id,
-            tokens,
+            tags: target.tags.clone(),
             sample,
         });
         Some((slots.len() - 1, opened))
@@ -207,7 +221,7 @@ pub(super) async fn look_up(
 
 async fn send(core: &Core, batch: &Batch) -> Result<Vec<Lookup>, BackendError> {
     let question = std::mem::replace(&mut *lock(&batch.question), Question::Sent);
-    let Question::Open(mget, slots) = question else {
+    let Question::Open(mget, slots, _) = question else {
         return Ok(Vec::new());
     };
     let deadline = Instant::now() + core.shared.options.timeout;
@@ -217,7 +231,7 @@ async fn send(core: &Core, batch: &Batch) -> Result<Vec<Lookup>, BackendError> {
     let mut lookups = Vec::with_capacity(slots.len());
     let mut at = 1;
     for slot in slots {
-        let end = at + 1 + slot.tokens;
+        let end = at + 1 + slot.tokens();
         if replies.len() < end {
             return Err(BackendError::Protocol("an answer is missing".into()));
         }

@@ -5,6 +5,7 @@
 //! names the keys, `scripts.rs` holds the scripts, `caretaker.rs` announces, advises and sweeps.
 
 mod caretaker;
+mod identity;
 mod link;
 mod lookup;
 mod names;

@@ -11,7 +11,9 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, Value};
 
 use super::Shared;
-use super::link::{self, Up};
+use super::identity;
+use super::link::Up;
+use crate::error::BackendError;
 use crate::local::Freshness;
 
 /// Pauses between attempts.
@@ -69,8 +71,15 @@ async fn hear(shared: &Shared, up: &Up, freshness: &Arc<Freshness>) -> Ended {
             Err(_) => return Ended::Lost("no answer to the handshake".to_owned()),
         };
     let fixed = shared.options.server_id.as_deref();
+    let ask = |command: redis::Cmd| {
+        let mut connection = connection.clone();
+        async move {
+            let answer = connection.send_packed_command(&command).await;
+            answer.map_err(|error| BackendError::Refused(error.to_string().into()))
+        }
+    };
     // The same server, or its pushes would tell of other tokens than the lookups read.
-    match tokio::time::timeout(limit, link::identity_of(&mut connection, fixed)).await {
+    match tokio::time::timeout(limit, identity::read(ask, fixed)).await {
         Ok(Ok(id)) if *id == *up.id() => {}
         Ok(Ok(_)) => {
             return Ended::Lost("another server than that of the data connection".to_owned());

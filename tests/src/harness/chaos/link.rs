@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 
 use super::super::resp::{is_push, message_length};
 use super::{Direction, Holding, Loss, Shared, hang_up};
@@ -99,32 +101,70 @@ fn take<T>(rules: &mut Vec<(Vec<u8>, T)>, message: &[u8]) -> Option<T> {
 }
 
 /// Passes on what the server says until one side hangs up, or a reply is to be lost.
+///
+/// Reading goes on while a message is delayed, so that a delay is the latency of the link and not a
+/// pause behind each message.
 pub(super) async fn pass_replies(link: Arc<Link>, shared: Arc<Shared>) {
-    let mut buffer = BytesMut::new();
-    while let Ok(Some(message)) = next_message(&link.server, &mut buffer).await {
-        let loss = if is_push(&message) {
-            None
-        } else {
-            link.state().awaited.pop_front().flatten()
-        };
-        match loss {
-            Some(Loss::Cut) => break,
-            // The requests' task still sees when the client gives up, and ends the connection.
-            Some(Loss::Silence) => return,
-            None => {}
+    let (sender, mut arrived) = mpsc::unbounded_channel();
+    let reading = async {
+        let mut buffer = BytesMut::new();
+        while let Ok(Some(message)) = next_message(&link.server, &mut buffer).await {
+            if sender.send((Instant::now(), message)).is_err() {
+                break;
+            }
         }
-        let delay = shared.rules().delay;
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
+        drop(sender);
+        std::future::pending::<()>().await;
+    };
+    let writing = async {
+        while let Some((at, message)) = arrived.recv().await {
+            match reply(&link, &shared, at, &message).await {
+                Ok(Outcome::Passed) => {}
+                Ok(Outcome::Silenced) => return false,
+                Ok(Outcome::Broken) | Err(_) => return true,
+            }
         }
-        if forward(&shared, Direction::Replies, &link.client, &message)
-            .await
-            .is_err()
-        {
-            break;
-        }
+        true
+    };
+    let is_over = tokio::select! {
+        is_over = writing => is_over,
+        () = reading => true,
+    };
+    // In silence the requests' task still sees when the client gives up, and ends the connection.
+    if is_over {
+        link.cut();
     }
-    link.cut();
+}
+
+/// What became of a reply.
+enum Outcome {
+    Passed,
+    Silenced,
+    Broken,
+}
+
+async fn reply(link: &Link, shared: &Shared, at: Instant, message: &[u8]) -> io::Result<Outcome> {
+    let loss = if is_push(message) {
+        None
+    } else {
+        link.state().awaited.pop_front().flatten()
+    };
+    let whole = match loss {
+        Some(Loss::Cut) => return Ok(Outcome::Broken),
+        Some(Loss::Silence) => return Ok(Outcome::Silenced),
+        Some(Loss::Torn) => &message[..message.len() / 2],
+        None => message,
+    };
+    let delay = shared.rules().delay;
+    if !delay.is_zero() {
+        tokio::time::sleep_until((at + delay).into()).await;
+    }
+    forward(shared, Direction::Replies, &link.client, whole).await?;
+    Ok(if loss.is_none() {
+        Outcome::Passed
+    } else {
+        Outcome::Broken
+    })
 }
 
 /// The next whole message; `None` once the sender has hung up.

@@ -1,0 +1,112 @@
+//! Who the server is: another restart and another history of replication are another identity.
+//!
+//! A restart from an old snapshot and a replica that takes over while it lags behind both hold
+//! tokens of entries that were cleared meanwhile; the namespace token carries the identity, so
+//! neither is believed.
+
+use redis::{Cmd, Value};
+
+use crate::error::BackendError;
+
+/// Hex digits of an identity.
+const DIGITS: usize = 16;
+
+/// Reads the identity over a connection, and refuses a replica: tokens are never read from one.
+/// `fixed` replaces it where INFO is forbidden.
+pub(super) async fn read<F>(
+    ask: impl Fn(Cmd) -> F,
+    fixed: Option<&str>,
+) -> Result<String, BackendError>
+where
+    F: Future<Output = Result<Value, BackendError>>,
+{
+    // Two commands, since several sections in one INFO need Redis 7; both go out at once.
+    let answers = tokio::join!(ask(info("server")), ask(info("replication")));
+    let (server, replication) = match answers {
+        (Ok(server), Ok(replication)) => (text(&server)?, text(&replication)?),
+        (Err(BackendError::Refused(why)), _) | (_, Err(BackendError::Refused(why))) => {
+            return without_info(ask, fixed, &why).await;
+        }
+        (Err(why), _) | (_, Err(why)) => return Err(why),
+    };
+    if field(&replication, "role").is_some_and(|role| role != "master") {
+        return Err(replica());
+    }
+    if let Some(fixed) = fixed {
+        return Ok(fixed.to_owned());
+    }
+    let run = field(&server, "run_id").unwrap_or_default();
+    if run.is_empty() {
+        return Err(BackendError::Protocol(
+            "INFO server tells no run_id; set SMART_REDIS_SERVER_ID".into(),
+        ));
+    }
+    let mut sha = sha1_smol::Sha1::new();
+    sha.update(run.as_bytes());
+    sha.update(
+        field(&replication, "master_replid")
+            .unwrap_or_default()
+            .as_bytes(),
+    );
+    let mut id = sha.digest().to_string();
+    id.truncate(DIGITS);
+    Ok(id)
+}
+
+/// What can be had where INFO is refused: the configured identity, if the server is no replica.
+async fn without_info<F>(
+    ask: impl Fn(Cmd) -> F,
+    fixed: Option<&str>,
+    why: &str,
+) -> Result<String, BackendError>
+where
+    F: Future<Output = Result<Value, BackendError>>,
+{
+    if why.starts_with("NOAUTH") {
+        let remedy =
+            "Set SMART_REDIS_PASSWORD, and SMART_REDIS_USERNAME if it is not the default user's";
+        return Err(BackendError::Refused(format!("{why} {remedy}").into()));
+    }
+    let Some(fixed) = fixed else {
+        let remedy = "allow it with ACL SETUSER <user> +info, or set SMART_REDIS_SERVER_ID to something that changes when the server restarts or fails over";
+        return Err(BackendError::Refused(
+            format!("INFO is forbidden ({why}): {remedy}").into(),
+        ));
+    };
+    match ask(redis::cmd("ROLE")).await {
+        Ok(Value::Array(role)) => match role.first().map(text) {
+            Some(Ok(role)) if role != "master" => Err(replica()),
+            _ => Ok(fixed.to_owned()),
+        },
+        // A user who may not ask that either is believed.
+        Ok(_) | Err(BackendError::Refused(_)) => Ok(fixed.to_owned()),
+        Err(why) => Err(why),
+    }
+}
+
+fn info(section: &str) -> Cmd {
+    let mut info = redis::cmd("INFO");
+    info.arg(section);
+    info
+}
+
+fn replica() -> BackendError {
+    BackendError::Refused(
+        "READONLY this server is a replica: give the address of the master".into(),
+    )
+}
+
+/// One line of an INFO section.
+pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .map(str::trim)
+}
+
+pub(super) fn text(value: &Value) -> Result<String, BackendError> {
+    match value {
+        Value::BulkString(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Ok(text.clone()),
+        other => Err(BackendError::Protocol(format!("{other:?}").into())),
+    }
+}
