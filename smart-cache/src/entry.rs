@@ -54,7 +54,7 @@ impl std::fmt::Debug for EntryId {
 }
 
 /// What a handler answered, as it is stored.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     /// Without those of one connection.

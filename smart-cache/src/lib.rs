@@ -54,6 +54,7 @@ mod config;
 mod context;
 mod entry;
 mod error;
+mod fill;
 mod http;
 mod key;
 mod local;

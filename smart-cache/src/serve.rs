@@ -5,22 +5,20 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use axum::response::{IntoResponse, Response};
 
 use crate::asked::Asked;
-use crate::backend::{Filling, Lookup, Payload, Stored};
-use crate::body::{Buffered, buffer};
+use crate::backend::{Lookup, Payload};
 use crate::cache::{Limits, SmartCache};
-use crate::codec::{self, Head};
 use crate::config::BackendKind;
-use crate::entry::{Answer, Entry};
+use crate::entry::Entry;
+use crate::fill::fill;
 use crate::http::cache_status::Status;
-use crate::http::hop_by_hop;
-use crate::policy::{self, Bypass};
+use crate::policy::Bypass;
 use crate::protocol::scope::Scope;
-use crate::protocol::turn::{Lead, Taking, Turn};
+use crate::protocol::turn::{Taking, Turn};
 use crate::protocol::{Digest, Target};
 
 /// Sent back to the lookup this often, a request runs its handler instead.
@@ -74,9 +72,9 @@ pub(crate) async fn serve<T: IntoResponse>(
 }
 
 /// A request that the local tier had no answer for.
-struct Request<'a> {
-    asked: &'a Asked,
-    target: Arc<Target>,
+pub(crate) struct Request<'a> {
+    pub(crate) asked: &'a Asked,
+    pub(crate) target: Arc<Target>,
 }
 
 /// The answer of this process's memory, if it is proved current.
@@ -175,133 +173,6 @@ async fn turn(cache: &SmartCache, asked: &Request<'_>, missed: &Missed, limits: 
     taking.take().await
 }
 
-/// Runs the handler for everybody who waits, and stores its answer once it is on its way.
-async fn fill<T: IntoResponse>(
-    cache: &SmartCache,
-    asked: &Request<'_>,
-    lead: Lead,
-    handler: impl Future<Output = T>,
-) -> Response {
-    let (started, scope) = (Instant::now(), Scope::listening(cache));
-    let (parts, body) = scope.hear(handler).await.into_response().into_parts();
-    let refused = |bypass, lead: Lead, response| {
-        lead.uncacheable();
-        finish(cache, response, Status::Bypass(bypass))
-    };
-    let storable =
-        policy::response(parts.status, &parts.headers, asked.asked.rules).and_then(|()| {
-            if parts.extensions.is_empty() {
-                Ok(())
-            } else {
-                Err(Bypass::Extensions)
-            }
-        });
-    if let Err(bypass) = storable {
-        return refused(bypass, lead, Response::from_parts(parts, body));
-    }
-    let body = match buffer(body, asked.asked.rules).await {
-        Buffered::Whole(body) => body,
-        Buffered::Refused(bypass, body) => {
-            return refused(bypass, lead, Response::from_parts(parts, body));
-        }
-    };
-    let dynamic = scope.found(&asked.target);
-    if asked.target.tags.len() + dynamic.len() > crate::protocol::MAX_TAGS {
-        return refused(Bypass::Tags, lead, Response::from_parts(parts, body.into()));
-    }
-    let mut headers = parts.headers.clone();
-    hop_by_hop::strip(&mut headers);
-    let answer = Answer {
-        status: parts.status,
-        headers,
-        body: body.clone(),
-        created: SystemTime::now(),
-        took: started.elapsed(),
-    };
-    // A tag that was found may turn out to be too new, so only declared ones can be promised.
-    let status = if dynamic.is_empty() {
-        Status::Stored
-    } else {
-        Status::Missed
-    };
-    let head = Head {
-        key: Arc::clone(&asked.target.key),
-        tags: asked.target.tags.clone(),
-        dynamic,
-    };
-    let filled = Filled {
-        cache: cache.clone(),
-        target: Arc::clone(&asked.target),
-        head,
-        answer,
-        ttl: asked.asked.ttl,
-    };
-    tokio::spawn(filled.store(lead));
-    cache.inner.counters.miss();
-    finish(cache, Response::from_parts(parts, body.into()), status)
-}
-
-/// An answer that is on its way to the client and not stored yet.
-struct Filled {
-    cache: SmartCache,
-    target: Arc<Target>,
-    head: Head,
-    answer: Answer,
-    ttl: Option<Duration>,
-}
-
-impl Filled {
-    /// The last step of a miss: the followers are told, the store is sent.
-    async fn store(self, lead: Lead) {
-        let Self {
-            cache,
-            target,
-            head,
-            answer,
-            ttl,
-        } = self;
-        let (Some(lease), mut seat) = lead.into_parts() else {
-            return;
-        };
-        let payload = codec::encode(target.id, &head, &answer);
-        let entry = seat
-            .is_some()
-            .then(|| Arc::new(Entry::new(answer, cache.inner.config.status_header)));
-        if let (Some(seat), Some(entry)) = (seat.take_if(|_| head.dynamic.is_empty()), &entry) {
-            seat.answer(entry);
-        }
-        if let Some(seat) = &seat {
-            seat.close();
-        }
-        if cache.inner.pending.distrusts(&target, &head.dynamic) {
-            return;
-        }
-        for tag in &head.dynamic {
-            crate::registry::remember(tag);
-        }
-        let stored = lease
-            .store(Filling {
-                payload: &payload,
-                ttl,
-                dynamic: &head.dynamic,
-            })
-            .await;
-        match &stored {
-            Ok(outcome) => {
-                tracing::debug!(key = %target.key, ?outcome, bytes = payload.len(), "store");
-            }
-            Err(why) => tracing::debug!(key = %target.key, cause = %why, "store not acknowledged"),
-        }
-        let outcome = stored.ok();
-        cache.inner.counters.store(outcome, payload.len());
-        match (seat, entry, outcome) {
-            (Some(seat), Some(entry), Some(Stored::Landed(_))) => seat.answer(&entry),
-            (Some(seat), ..) => seat.look_again(),
-            _ => {}
-        }
-    }
-}
-
 /// Removes an entry that cannot be read, so that a ticket does not hand it out again.
 async fn discard(cache: &SmartCache, asked: &Request<'_>) {
     cache.inner.counters.corrupt();
@@ -335,7 +206,8 @@ async fn alone<T: IntoResponse>(
     finish(cache, value.into_response(), Status::Bypass(bypass))
 }
 
-fn finish(cache: &SmartCache, mut response: Response, status: Status) -> Response {
+/// The last step of every answer that is not a hit.
+pub(crate) fn finish(cache: &SmartCache, mut response: Response, status: Status) -> Response {
     if let Status::Bypass(bypass) = status {
         cache.inner.counters.bypass(bypass);
     }

@@ -5,5 +5,12 @@
     reason = "a failed step is a failed test, and its line says which"
 )]
 
+mod backends;
+mod faults;
 mod harness;
+mod model;
 mod protocol;
+mod road;
+mod shapes;
+mod start;
+mod ui;

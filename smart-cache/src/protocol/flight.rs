@@ -143,6 +143,11 @@ impl Leader {
         self.settle(Phase::LookAgain);
     }
 
+    /// Whether anybody waits for this leader.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.flight.phase.receiver_count() > 0
+    }
+
     /// Lets nobody join any more; those who follow already still wait. For an answer that counts
     /// only if its store lands: who asks once the store is on its way may ask after a clear that
     /// the store did not meet.
@@ -152,7 +157,7 @@ impl Leader {
 
     /// Leaves seat and lease to a follower; without followers the lease is given back.
     pub(crate) fn bequeath(self, lease: HeldLease) {
-        if self.flight.phase.receiver_count() > 0 {
+        if self.is_followed() {
             *self
                 .flight
                 .bequest

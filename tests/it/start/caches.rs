@@ -165,7 +165,7 @@ async fn every_handler_is_listed_once_also_a_generic_one() {
     for key in ["page:{id}", "kind:{id}", "session:{id}", "nowhere:{id}"] {
         let lines = output
             .lines()
-            .filter(|line| line.contains("INFO") && line.contains(key));
+            .filter(|line| line.contains("cached handler=") && line.contains(key));
         assert_eq!(lines.count(), 1, "{key} in the start's log:\n{output}");
     }
     assert_says(&output, "large 1 by");

@@ -1,6 +1,6 @@
 //! The server that the numbers are measured with.
 //!
-//! `load -- MODE PORT [--threads N] [--body BYTES]`, with `GET /item/{id}` and `GET /calls`.
+//! `load -- MODE PORT [--threads N] [--body BYTES] [--handler-ms N]`, with `GET /item/{id}` and `GET /calls`.
 //!
 //! | mode | what a request to `/item/{id}` costs |
 //! |---|---|
@@ -13,6 +13,7 @@
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -27,7 +28,21 @@ static CALLS: AtomicU64 = AtomicU64::new(0);
 
 /// What the handlers answer with: made once.
 #[derive(Clone)]
-struct Ready(Bytes);
+struct Ready {
+    body: Bytes,
+    takes: Duration,
+}
+
+impl Ready {
+    /// The body, after as long as a handler is to take.
+    async fn body(self) -> Bytes {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        if !self.takes.is_zero() {
+            tokio::time::sleep(self.takes).await;
+        }
+        self.body
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -42,9 +57,12 @@ struct Args {
     port: u16,
     threads: usize,
     body: usize,
+    /// How long a handler takes, so that requests can meet while it runs.
+    handler: Duration,
 }
 
-const USAGE: &str = "usage: load plain|local|redis|raw-get PORT [--threads N] [--body BYTES]";
+const USAGE: &str =
+    "usage: load plain|local|redis|raw-get PORT [--threads N] [--body BYTES] [--handler-ms N]";
 
 impl Args {
     fn parse() -> Result<Self, String> {
@@ -65,6 +83,7 @@ impl Args {
             port,
             threads: 1,
             body: 1024,
+            handler: Duration::ZERO,
         };
         while let Some(flag) = words.next() {
             let value = words
@@ -74,6 +93,7 @@ impl Args {
             match flag.as_str() {
                 "--threads" => args.threads = value,
                 "--body" => args.body = value,
+                "--handler-ms" => args.handler = Duration::from_millis(value as u64),
                 _ => return Err(format!("unknown flag {flag}; {USAGE}")),
             }
         }
@@ -108,7 +128,10 @@ fn run(args: &Args) -> Result<(), String> {
 }
 
 async fn serve(args: &Args) -> Result<(), String> {
-    let ready = Ready(json_of(args.body));
+    let ready = Ready {
+        body: json_of(args.body),
+        takes: args.handler,
+    };
     let app = match args.mode {
         Mode::Plain => Router::new()
             .route("/item/{id}", get(plain))
@@ -163,15 +186,13 @@ fn json(body: Bytes) -> Response {
     ([(header::CONTENT_TYPE, JSON)], body).into_response()
 }
 
-async fn plain(State(Ready(body)): State<Ready>, Path(_id): Path<u64>) -> Response {
-    CALLS.fetch_add(1, Ordering::Relaxed);
-    json(body)
+async fn plain(State(ready): State<Ready>, Path(_id): Path<u64>) -> Response {
+    json(ready.body().await)
 }
 
 #[smart_cache("item:{id}")]
-async fn cached(State(Ready(body)): State<Ready>, Path(id): Path<u64>) -> Response {
-    CALLS.fetch_add(1, Ordering::Relaxed);
-    json(body)
+async fn cached(State(ready): State<Ready>, Path(id): Path<u64>) -> Response {
+    json(ready.body().await)
 }
 
 /// State of the handler that is written by hand.
@@ -192,8 +213,7 @@ async fn raw_get(State(raw): State<Raw>, Path(id): Path<u64>) -> Result<Response
     if let Some(body) = found {
         return Ok(json(body.into()));
     }
-    CALLS.fetch_add(1, Ordering::Relaxed);
-    let body = raw.ready.0;
+    let body = raw.ready.body().await;
     redis::cmd("SET")
         .arg(&key)
         .arg(&body[..])

@@ -1,0 +1,158 @@
+//! A miss, once it is this request's turn: the handler, the policy, the store.
+//!
+//! The answer leaves first; it is stored by a task of its own.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::response::{IntoResponse, Response};
+
+use crate::backend::{Filling, Stored};
+use crate::body::{Buffered, buffer};
+use crate::cache::SmartCache;
+use crate::codec::{self, Head};
+use crate::entry::{Answer, Entry};
+use crate::http::cache_status::Status;
+use crate::http::hop_by_hop;
+use crate::policy::{self, Bypass};
+use crate::protocol::flight::Leader;
+use crate::protocol::lease::HeldLease;
+use crate::protocol::scope::Scope;
+use crate::protocol::turn::Lead;
+use crate::protocol::{MAX_TAGS, Target};
+use crate::serve::{Request, finish};
+
+/// Runs the handler for everybody who waits.
+pub(crate) async fn fill<T: IntoResponse>(
+    cache: &SmartCache,
+    asked: &Request<'_>,
+    lead: Lead,
+    handler: impl Future<Output = T>,
+) -> Response {
+    let (started, scope) = (Instant::now(), Scope::listening(cache));
+    let (parts, body) = scope.hear(handler).await.into_response().into_parts();
+    let refused = |bypass, lead: Lead, response| {
+        lead.uncacheable();
+        finish(cache, response, Status::Bypass(bypass))
+    };
+    let rules = asked.asked.rules;
+    let mut allowed = policy::response(parts.status, &parts.headers, rules);
+    if !parts.extensions.is_empty() {
+        allowed = allowed.and(Err(Bypass::Extensions));
+    }
+    if let Err(bypass) = allowed {
+        return refused(bypass, lead, Response::from_parts(parts, body));
+    }
+    let body = match buffer(body, rules).await {
+        Buffered::Whole(body) => body,
+        Buffered::Refused(bypass, body) => {
+            return refused(bypass, lead, Response::from_parts(parts, body));
+        }
+    };
+    let found = scope.found(&asked.target);
+    if asked.target.tags.len() + found.len() > MAX_TAGS {
+        return refused(Bypass::Tags, lead, Response::from_parts(parts, body.into()));
+    }
+    let mut headers = parts.headers.clone();
+    hop_by_hop::strip(&mut headers);
+    let answer = Answer {
+        status: parts.status,
+        headers,
+        body: body.clone(),
+        created: SystemTime::now(),
+        took: started.elapsed(),
+    };
+    // A tag that was found may turn out to be too new, so only declared ones can be promised.
+    let status = if found.is_empty() {
+        Status::Stored
+    } else {
+        Status::Missed
+    };
+    let filled = Filled {
+        cache: cache.clone(),
+        target: Arc::clone(&asked.target),
+        head: Head {
+            key: Arc::clone(&asked.target.key),
+            tags: asked.target.tags.clone(),
+            dynamic: found,
+        },
+        answer,
+        ttl: asked.asked.ttl,
+    };
+    filled.land(lead);
+    cache.inner.counters.miss();
+    finish(cache, Response::from_parts(parts, body.into()), status)
+}
+
+/// An answer that is on its way to the client and not stored yet.
+struct Filled {
+    cache: SmartCache,
+    target: Arc<Target>,
+    head: Head,
+    answer: Answer,
+    ttl: Option<Duration>,
+}
+
+impl Filled {
+    /// Tells those who followed, and has the answer stored.
+    fn land(self, lead: Lead) {
+        let (lease, mut seat) = lead.into_parts();
+        // What depends on tags that were found counts only once it is stored.
+        if let Some(seat) = seat.take_if(|_| self.head.dynamic.is_empty()) {
+            if seat.is_followed() {
+                seat.answer(&self.entry());
+            } else {
+                seat.look_again();
+            }
+        }
+        if let Some(lease) = lease {
+            tokio::spawn(self.store(lease, seat));
+        }
+    }
+
+    fn entry(&self) -> Arc<Entry> {
+        Arc::new(Entry::new(
+            self.answer.clone(),
+            self.cache.inner.config.status_header,
+        ))
+    }
+
+    async fn store(self, lease: HeldLease, seat: Option<Leader>) {
+        let Self {
+            cache,
+            target,
+            head,
+            ..
+        } = &self;
+        if cache.inner.pending.distrusts(target, &head.dynamic) {
+            return;
+        }
+        for tag in &head.dynamic {
+            crate::registry::remember(tag);
+        }
+        if let Some(seat) = &seat {
+            seat.close();
+        }
+        let payload = codec::encode(target.id, head, &self.answer);
+        let filling = Filling {
+            payload: &payload,
+            ttl: self.ttl,
+            dynamic: &head.dynamic,
+        };
+        let stored = lease.store(filling).await;
+        match &stored {
+            Ok(outcome) => {
+                tracing::debug!(key = %target.key, ?outcome, bytes = payload.len(), "store");
+            }
+            Err(why) => tracing::debug!(key = %target.key, cause = %why, "store not acknowledged"),
+        };
+        let outcome = stored.ok();
+        cache.inner.counters.store(outcome, payload.len());
+        match (seat, outcome) {
+            (Some(seat), Some(Stored::Landed(_))) => seat.answer(&self.entry()),
+            (Some(seat), _) => seat.look_again(),
+            (None, _) => {}
+        }
+    }
+}
