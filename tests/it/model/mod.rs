@@ -38,7 +38,12 @@ impl World {
     fn new() -> Arc<Self> {
         let freshness = Freshness::new();
         freshness.begin(Instant::now(), L);
-        Arc::new(Self { server: ServerValue::new(OLD), freshness, local: Mutex::new(None), heard: AtomicBool::new(false) })
+        Arc::new(Self {
+            server: ServerValue::new(OLD),
+            freshness,
+            local: Mutex::new(None),
+            heard: AtomicBool::new(false),
+        })
     }
 
     /// Looks up and takes the answer into the local tier: the sample first, then the question.
@@ -66,7 +71,9 @@ impl World {
     fn serve(&self) -> Option<u64> {
         let local = self.local.lock().unwrap();
         let (value, sample) = local.as_ref()?;
-        self.freshness.is_current(sample, Instant::now()).then_some(*value)
+        self.freshness
+            .is_current(sample, Instant::now())
+            .then_some(*value)
     }
 
     /// A request that begins after the clear was heard must not be answered with the old value.
@@ -81,8 +88,14 @@ impl World {
 fn explore(fill: fn(&World), clear: fn(&World)) {
     loom::model(move || {
         let world = World::new();
-        let filler = { let world = Arc::clone(&world); loom::thread::spawn(move || fill(&world)) };
-        let clearer = { let world = Arc::clone(&world); loom::thread::spawn(move || clear(&world)) };
+        let filler = {
+            let world = Arc::clone(&world);
+            loom::thread::spawn(move || fill(&world))
+        };
+        let clearer = {
+            let world = Arc::clone(&world);
+            loom::thread::spawn(move || clear(&world))
+        };
         world.check();
         filler.join().unwrap();
         clearer.join().unwrap();

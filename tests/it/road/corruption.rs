@@ -34,7 +34,11 @@ impl World {
     async fn new() -> Self {
         let server = RedisServer::start().await;
         let (cache, gate) = (
-            redis_at(&server.url()).local_capacity(0).build().await.unwrap(),
+            redis_at(&server.url())
+                .local_capacity(0)
+                .build()
+                .await
+                .unwrap(),
             Gate::opened(),
         );
         let app = Router::new()

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use redis::Value;
 
 use super::identity::{field, text};
-use super::link::Up;
 use super::lookup::DIGESTS;
-use super::{Shared, array, bytes, integer, nonce, scripts};
+use super::reply::{array, bytes, integer, nonce};
+use super::up::Up;
+use super::{Shared, scripts};
 use crate::codec::Head;
 use crate::entry::EntryId;
 use crate::error::BackendError;

@@ -14,8 +14,9 @@ use redis::{Cmd, Value};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
 
-use super::link::Up;
-use super::{Core, Tokens, array, belongs_to, digest};
+use super::Core;
+use super::reply::{Tokens, array, belongs_to, digest};
+use super::up::Up;
 use crate::backend::{Lookup, Payload};
 use crate::entry::EntryId;
 use crate::error::BackendError;

@@ -12,7 +12,7 @@ use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, Value};
 
 use super::Shared;
 use super::identity;
-use super::link::Up;
+use super::up::Up;
 use crate::error::BackendError;
 use crate::local::Freshness;
 

@@ -4,23 +4,20 @@
 //! entries and tokens are evicted under pressure, which is always a miss and never a stale hit.
 //! Nothing survives the process, so there is no identity and no rollback to guard against.
 
-use std::collections::{HashMap, HashSet};
+mod state;
+
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quick_cache::{DefaultHashBuilder, Lifecycle};
+use quick_cache::DefaultHashBuilder;
 
-use super::{Backend, BoxFuture, Filling, Lease, Lookup, Payload, Stored, Ticket};
-use crate::entry::EntryId;
+use self::state::{Gone, Granted, Kept, State, Token, UNUSED_TOKEN_LIFE, Weights};
+use super::{Backend, BoxFuture, Filling, Lease, Lookup, Stored, Ticket};
 use crate::error::BackendError;
 use crate::local::{Freshness, Sample};
-use crate::protocol::{Digest, Nonce, Target, token_name};
-
-/// A minted token that no store has made permanent lives this long.
-const UNUSED_TOKEN_LIFE: Duration = Duration::from_secs(3600);
-/// What an entry or token costs besides its bytes: map slots, allocations, list links.
-const OVERHEAD: u64 = 200;
+use crate::protocol::{Nonce, Target, token_name};
 
 /// Leases are given back, unless a runtime ended in between; past this many the expired go.
 const FORGOTTEN_LEASES: usize = 4096;
@@ -35,74 +32,6 @@ pub struct MemoryBackend {
     lease: Duration,
     settle: Duration,
     max_variants: usize,
-}
-
-#[derive(Debug)]
-struct State {
-    entries: quick_cache::unsync::Cache<EntryId, Arc<Kept>, Weights, DefaultHashBuilder, Gone>,
-    tokens: quick_cache::unsync::Cache<Arc<str>, Token, Weights>,
-    /// The namespace's own token, which nothing evicts.
-    namespace: Token,
-    /// Entry ids under a key; bounds the variants and finds what a clear can free.
-    index: HashMap<Arc<str>, HashSet<EntryId>>,
-    leases: HashMap<EntryId, Granted>,
-    /// Stamps are unique and never go back; a counter is all the clock that one process needs.
-    clock: u64,
-}
-
-#[derive(Debug, Clone)]
-struct Token {
-    nonce: Arc<[u8]>,
-    stamp: u64,
-    minted: Instant,
-    expires: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Kept {
-    key: Arc<str>,
-    digest: Digest,
-    /// The second digest, with the tags it is over.
-    dynamic: Option<(Digest, Vec<Arc<str>>)>,
-    payload: Payload,
-    expires: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Granted {
-    value: Bytes,
-    digest: Digest,
-    /// The clock as of the ticket: a tag found later must not be younger.
-    stamp: u64,
-    began: Instant,
-    expires: Instant,
-}
-
-#[derive(Debug, Clone)]
-struct Weights;
-
-impl quick_cache::Weighter<EntryId, Arc<Kept>> for Weights {
-    fn weight(&self, _: &EntryId, kept: &Arc<Kept>) -> u64 {
-        OVERHEAD + kept.key.len() as u64 + kept.payload.len() as u64
-    }
-}
-
-impl quick_cache::Weighter<Arc<str>, Token> for Weights {
-    fn weight(&self, name: &Arc<str>, _: &Token) -> u64 {
-        OVERHEAD + name.len() as u64
-    }
-}
-
-/// Collects what was evicted, so that the index forgets it too.
-#[derive(Debug, Clone)]
-struct Gone;
-
-impl Lifecycle<EntryId, Arc<Kept>> for Gone {
-    type RequestState = Vec<(EntryId, Arc<Kept>)>;
-
-    fn on_evict(&self, state: &mut Self::RequestState, id: EntryId, kept: Arc<Kept>) {
-        state.push((id, kept));
-    }
 }
 
 impl MemoryBackend {
@@ -255,98 +184,6 @@ impl MemoryBackend {
         };
         state.insert(target.id, kept, self.max_variants);
         Ok(Stored::Landed(ttl))
-    }
-}
-
-impl State {
-    /// A token that is there and has not expired.
-    fn token(&self, name: &str, now: Instant) -> Option<&Token> {
-        self.tokens
-            .get(name)
-            .filter(|token| token.expires.is_none_or(|expires| expires > now))
-    }
-
-    fn mint_if_missing(&mut self, name: &Arc<str>, nonce: &Nonce, now: Instant) {
-        if self.token(name, now).is_none() {
-            self.clock += 1;
-            let expires = Some(now + UNUSED_TOKEN_LIFE);
-            let token = Token {
-                nonce: Arc::from(nonce.as_bytes()),
-                stamp: self.clock,
-                minted: now,
-                expires,
-            };
-            self.tokens.insert(Arc::clone(name), token);
-        }
-    }
-
-    /// A store depends on the token now, so it must not expire before what it guards.
-    fn keep_token(&mut self, name: &str, until: Option<Instant>) {
-        if let Some(mut token) = self.tokens.get_mut(name) {
-            token.expires = match (token.expires, until) {
-                (Some(expires), Some(until)) => Some(expires.max(until)),
-                _ => None,
-            };
-        }
-    }
-
-    /// The digest of the tokens now; `None` when one is missing.
-    fn digest<'a>(
-        &self,
-        names: impl Iterator<Item = &'a Arc<str>>,
-        now: Instant,
-        with_namespace: bool,
-    ) -> Option<Digest> {
-        let mut tokens: Vec<Vec<u8>> = Vec::new();
-        let stamped = |token: &Token| [&token.nonce[..], &token.stamp.to_le_bytes()[..]].concat();
-        if with_namespace {
-            tokens.push(stamped(&self.namespace));
-        }
-        for name in names {
-            tokens.push(stamped(self.token(name, now)?));
-        }
-        Some(Digest::of(tokens.iter().map(Vec::as_slice)))
-    }
-
-    /// The entry, if it proves that it is current.
-    fn current(&self, target: &Target, digest: Option<Digest>, now: Instant) -> Option<&Arc<Kept>> {
-        let kept = self.entries.get(&target.id)?;
-        let alive = kept.expires.is_none_or(|expires| expires > now) && digest == Some(kept.digest);
-        let found = kept
-            .dynamic
-            .as_ref()
-            .is_none_or(|(second, tags)| self.digest(tags.iter(), now, false) == Some(*second));
-        (alive && found).then_some(kept)
-    }
-
-    fn insert(&mut self, id: EntryId, kept: Kept, max_variants: usize) {
-        let ids = self.index.entry(Arc::clone(&kept.key)).or_default();
-        if !ids.contains(&id) && ids.len() >= max_variants {
-            let victim = ids.iter().next().copied();
-            if let Some(victim) = victim {
-                ids.remove(&victim);
-                self.entries.remove(&victim);
-            }
-        }
-        self.index
-            .entry(Arc::clone(&kept.key))
-            .or_default()
-            .insert(id);
-        let mut evicted = Vec::new();
-        self.entries
-            .insert_with_lifecycle(id, Arc::new(kept), &mut evicted);
-        for (id, kept) in evicted {
-            self.forget(&kept.key, id);
-        }
-    }
-
-    fn forget(&mut self, key: &Arc<str>, id: EntryId) {
-        if let Some(ids) = self.index.get_mut(key) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.index.remove(key);
-            }
-        }
     }
 }
 

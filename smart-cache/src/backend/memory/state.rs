@@ -1,0 +1,183 @@
+//! What the memory backend keeps, and the steps that change it; each under the backend's lock.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use quick_cache::{DefaultHashBuilder, Lifecycle};
+
+use crate::backend::Payload;
+use crate::entry::EntryId;
+use crate::protocol::{Digest, Nonce, Target};
+
+/// A minted token that no store has made permanent lives this long.
+pub(super) const UNUSED_TOKEN_LIFE: Duration = Duration::from_secs(3600);
+/// What an entry or token costs besides its bytes: map slots, allocations, list links.
+const OVERHEAD: u64 = 200;
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) entries:
+        quick_cache::unsync::Cache<EntryId, Arc<Kept>, Weights, DefaultHashBuilder, Gone>,
+    pub(super) tokens: quick_cache::unsync::Cache<Arc<str>, Token, Weights>,
+    /// The namespace's own token, which nothing evicts.
+    pub(super) namespace: Token,
+    /// Entry ids under a key; bounds the variants and finds what a clear can free.
+    pub(super) index: HashMap<Arc<str>, HashSet<EntryId>>,
+    pub(super) leases: HashMap<EntryId, Granted>,
+    /// Stamps are unique and never go back; a counter is all the clock that one process needs.
+    pub(super) clock: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Token {
+    pub(super) nonce: Arc<[u8]>,
+    pub(super) stamp: u64,
+    pub(super) minted: Instant,
+    pub(super) expires: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) key: Arc<str>,
+    pub(super) digest: Digest,
+    /// The second digest, with the tags it is over.
+    pub(super) dynamic: Option<(Digest, Vec<Arc<str>>)>,
+    pub(super) payload: Payload,
+    pub(super) expires: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(super) struct Granted {
+    pub(super) value: Bytes,
+    pub(super) digest: Digest,
+    /// The clock as of the ticket: a tag found later must not be younger.
+    pub(super) stamp: u64,
+    pub(super) began: Instant,
+    pub(super) expires: Instant,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Weights;
+
+impl quick_cache::Weighter<EntryId, Arc<Kept>> for Weights {
+    fn weight(&self, _: &EntryId, kept: &Arc<Kept>) -> u64 {
+        OVERHEAD + kept.key.len() as u64 + kept.payload.len() as u64
+    }
+}
+
+impl quick_cache::Weighter<Arc<str>, Token> for Weights {
+    fn weight(&self, name: &Arc<str>, _: &Token) -> u64 {
+        OVERHEAD + name.len() as u64
+    }
+}
+
+/// Collects what was evicted, so that the index forgets it too.
+#[derive(Debug, Clone)]
+pub(super) struct Gone;
+
+impl Lifecycle<EntryId, Arc<Kept>> for Gone {
+    type RequestState = Vec<(EntryId, Arc<Kept>)>;
+
+    fn on_evict(&self, state: &mut Self::RequestState, id: EntryId, kept: Arc<Kept>) {
+        state.push((id, kept));
+    }
+}
+
+impl State {
+    /// A token that is there and has not expired.
+    pub(super) fn token(&self, name: &str, now: Instant) -> Option<&Token> {
+        self.tokens
+            .get(name)
+            .filter(|token| token.expires.is_none_or(|expires| expires > now))
+    }
+
+    pub(super) fn mint_if_missing(&mut self, name: &Arc<str>, nonce: &Nonce, now: Instant) {
+        if self.token(name, now).is_none() {
+            self.clock += 1;
+            let expires = Some(now + UNUSED_TOKEN_LIFE);
+            let token = Token {
+                nonce: Arc::from(nonce.as_bytes()),
+                stamp: self.clock,
+                minted: now,
+                expires,
+            };
+            self.tokens.insert(Arc::clone(name), token);
+        }
+    }
+
+    /// A store depends on the token now, so it must not expire before what it guards.
+    pub(super) fn keep_token(&mut self, name: &str, until: Option<Instant>) {
+        if let Some(mut token) = self.tokens.get_mut(name) {
+            token.expires = match (token.expires, until) {
+                (Some(expires), Some(until)) => Some(expires.max(until)),
+                _ => None,
+            };
+        }
+    }
+
+    /// The digest of the tokens now; `None` when one is missing.
+    pub(super) fn digest<'a>(
+        &self,
+        names: impl Iterator<Item = &'a Arc<str>>,
+        now: Instant,
+        with_namespace: bool,
+    ) -> Option<Digest> {
+        let mut tokens: Vec<Vec<u8>> = Vec::new();
+        let stamped = |token: &Token| [&token.nonce[..], &token.stamp.to_le_bytes()[..]].concat();
+        if with_namespace {
+            tokens.push(stamped(&self.namespace));
+        }
+        for name in names {
+            tokens.push(stamped(self.token(name, now)?));
+        }
+        Some(Digest::of(tokens.iter().map(Vec::as_slice)))
+    }
+
+    /// The entry, if it proves that it is current.
+    pub(super) fn current(
+        &self,
+        target: &Target,
+        digest: Option<Digest>,
+        now: Instant,
+    ) -> Option<&Arc<Kept>> {
+        let kept = self.entries.get(&target.id)?;
+        let alive = kept.expires.is_none_or(|expires| expires > now) && digest == Some(kept.digest);
+        let found = kept
+            .dynamic
+            .as_ref()
+            .is_none_or(|(second, tags)| self.digest(tags.iter(), now, false) == Some(*second));
+        (alive && found).then_some(kept)
+    }
+
+    pub(super) fn insert(&mut self, id: EntryId, kept: Kept, max_variants: usize) {
+        let ids = self.index.entry(Arc::clone(&kept.key)).or_default();
+        if !ids.contains(&id) && ids.len() >= max_variants {
+            let victim = ids.iter().next().copied();
+            if let Some(victim) = victim {
+                ids.remove(&victim);
+                self.entries.remove(&victim);
+            }
+        }
+        self.index
+            .entry(Arc::clone(&kept.key))
+            .or_default()
+            .insert(id);
+        let mut evicted = Vec::new();
+        self.entries
+            .insert_with_lifecycle(id, Arc::new(kept), &mut evicted);
+        for (id, kept) in evicted {
+            self.forget(&kept.key, id);
+        }
+    }
+
+    pub(super) fn forget(&mut self, key: &Arc<str>, id: EntryId) {
+        if let Some(ids) = self.index.get_mut(key) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.index.remove(key);
+            }
+        }
+    }
+}

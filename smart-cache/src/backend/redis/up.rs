@@ -1,0 +1,185 @@
+//! A connection whose server is known: commands with a deadline, and what their failures mean.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, RedisError, Value};
+use tokio::sync::Notify;
+
+use super::identity;
+use crate::error::BackendError;
+
+/// A connection whose server is known.
+pub(crate) struct Up {
+    connection: MultiplexedConnection,
+    /// First 16 hex digits of the hash of run id and replication id.
+    id: RwLock<Arc<str>>,
+    /// Milliseconds after `born` of the newest answer.
+    last_answer: AtomicU64,
+    born: Instant,
+    timeout: Duration,
+    /// Set, with a notification, when the connection is found dead.
+    dead: Dead,
+}
+
+#[derive(Default)]
+struct Dead {
+    /// Whether there is a reason; read by every command.
+    is_known: AtomicBool,
+    why: RwLock<Option<BackendError>>,
+    noticed: Notify,
+}
+
+impl fmt::Debug for Up {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Up")
+            .field("id", &self.id())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Up {
+    /// Not identified yet.
+    pub(super) fn new(connection: MultiplexedConnection, timeout: Duration) -> Self {
+        Self {
+            connection,
+            id: RwLock::new("".into()),
+            last_answer: AtomicU64::new(0),
+            born: Instant::now(),
+            timeout,
+            dead: Dead::default(),
+        }
+    }
+
+    /// Reads who the server is, and remembers it; `fixed` replaces it where INFO is forbidden.
+    pub(super) async fn identify(
+        &self,
+        fixed: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Arc<str>, BackendError> {
+        let ask = |command: Cmd| async move { self.call(&command, deadline).await };
+        let id: Arc<str> = identity::read(ask, fixed).await?.into();
+        *self.id.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&id);
+        Ok(id)
+    }
+
+    /// Resolves when a command has found this connection dead.
+    pub(super) async fn found_dead(&self) {
+        self.dead.noticed.notified().await;
+    }
+
+    /// The identity of the server, as read last on this connection.
+    pub(crate) fn id(&self) -> Arc<str> {
+        Arc::clone(&self.id.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sends one command and waits for its answer until `deadline`.
+    pub(crate) async fn call(
+        &self,
+        command: &Cmd,
+        deadline: Instant,
+    ) -> Result<Value, BackendError> {
+        let mut connection = self.connection.clone();
+        self.answer(connection.send_packed_command(command), deadline)
+            .await
+    }
+
+    /// The longest that a command without a request's deadline may take.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
+    /// Runs a script by its hash, and by its text where the server has forgotten it.
+    pub(crate) async fn script(
+        &self,
+        script: &redis::ScriptInvocation<'_>,
+        deadline: Instant,
+    ) -> Result<Value, BackendError> {
+        let mut connection = self.connection.clone();
+        self.answer(script.invoke_async(&mut connection), deadline)
+            .await
+    }
+
+    async fn answer(
+        &self,
+        answer: impl Future<Output = Result<Value, RedisError>>,
+        deadline: Instant,
+    ) -> Result<Value, BackendError> {
+        let sent = Instant::now();
+        match tokio::time::timeout_at(deadline.into(), answer).await {
+            Ok(Ok(Value::ServerError(error))) => {
+                self.heard();
+                Err(self.refused(error.code(), error.details().unwrap_or_default()))
+            }
+            Ok(Ok(value)) => {
+                self.heard();
+                Ok(value)
+            }
+            Ok(Err(error)) => Err(self.failed(&error)),
+            Err(_) => {
+                let waited = sent.elapsed();
+                let silent_since =
+                    self.born + Duration::from_millis(self.last_answer.load(Ordering::Relaxed));
+                // Others were answered meanwhile: this one was slow, the server is not dead. A
+                // deadline that was nearly used up before says nothing either.
+                if silent_since < sent && waited >= self.timeout / 2 {
+                    self.give_up(BackendError::Timeout(waited));
+                }
+                Err(BackendError::Timeout(waited))
+            }
+        }
+    }
+
+    fn heard(&self) {
+        self.last_answer
+            .store(self.born.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// An error that the client reports: of the connection, or the server's own words.
+    fn failed(&self, error: &RedisError) -> BackendError {
+        if error.is_unrecoverable_error() || error.is_io_error() {
+            let why = BackendError::Disconnected(error.to_string().into());
+            self.give_up(why.clone());
+            return why;
+        }
+        self.heard();
+        match error.code() {
+            Some(code) => self.refused(code, error.detail().unwrap_or_default()),
+            None => BackendError::Protocol(error.to_string().into()),
+        }
+    }
+
+    fn refused(&self, code: &str, detail: &str) -> BackendError {
+        let why = BackendError::Refused(format!("{code} {detail}").trim_end().into());
+        // Another role than at the handshake: tokens are never read from a replica.
+        if matches!(code, "READONLY" | "MASTERDOWN" | "LOADING") {
+            self.give_up(why.clone());
+        }
+        why
+    }
+
+    /// Tells the supervisor that this connection is of no more use.
+    fn give_up(&self, why: BackendError) {
+        self.dead
+            .why
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(why);
+        self.dead.is_known.store(true, Ordering::Release);
+        self.dead.noticed.notify_one();
+    }
+
+    pub(super) fn cause_of_death(&self) -> Option<BackendError> {
+        if !self.dead.is_known.load(Ordering::Acquire) {
+            return None;
+        }
+        self.dead
+            .why
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}

@@ -1,0 +1,229 @@
+//! What can be set, where it comes from, and what is refused.
+//!
+//! One [`Config`] serves the environment (`SMART_REDIS_*`) and the builder alike. Reading it
+//! does no I/O; a bad value is an error that names the variable, its value and what is
+//! allowed. See the table in the README for every variable.
+
+mod address;
+mod environment;
+
+use std::time::Duration;
+
+use redis::ConnectionInfo;
+
+pub(crate) use self::address::{Address, connection_info, redact};
+use self::environment::{Source, boolean, refused};
+pub(crate) use self::environment::{named_caches, unknown_variables};
+use crate::error::ConfigError;
+use crate::key::IgnoredQuery;
+
+/// Where entries live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum BackendKind {
+    /// Redis; but with no address given and nothing listening on the default one, the
+    /// process's own memory, said loudly in the log.
+    #[default]
+    Auto,
+    /// Redis, whatever happens.
+    Redis,
+    /// The memory of this process.
+    Memory,
+    /// Nowhere: every handler runs.
+    Off,
+}
+
+/// Whether a start makes the namespace cold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum StartFlush {
+    /// Every start clears everything, as in the ancestor (stop, migrate, start comes up cold).
+    #[default]
+    Always,
+    /// Nothing is cleared.
+    Never,
+    /// The first process of a build that the namespace has not seen clears everything.
+    EachVersion,
+}
+
+/// All settings of one cache.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) backend: BackendKind,
+    /// What was given of the address and its credentials, if anything.
+    pub(crate) address: Option<Address>,
+    /// An address that was given never falls back to memory.
+    pub(crate) address_given: bool,
+    pub(crate) namespace: String,
+    pub(crate) flush: StartFlush,
+    pub(crate) timeout: Duration,
+    pub(crate) settle: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) wait: Duration,
+    pub(crate) local_capacity: u64,
+    pub(crate) local_staleness: Duration,
+    pub(crate) max_body: u64,
+    pub(crate) max_variants: u32,
+    pub(crate) ignored_query: IgnoredQuery,
+    pub(crate) status_header: bool,
+    /// `None`: the fingerprint of the running executable.
+    pub(crate) app_version: Option<String>,
+    /// Replaces the identity read from INFO, where INFO is forbidden.
+    pub(crate) server_id: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            backend: BackendKind::Auto,
+            address: None,
+            address_given: false,
+            namespace: "cache".to_owned(),
+            flush: StartFlush::Always,
+            timeout: Duration::from_millis(250),
+            settle: Duration::from_secs(2),
+            lease: Duration::from_secs(10),
+            wait: Duration::from_secs(2),
+            local_capacity: 64 << 20,
+            local_staleness: Duration::from_secs(1),
+            max_body: 2 << 20,
+            max_variants: 10_000,
+            ignored_query: IgnoredQuery::default(),
+            status_header: true,
+            app_version: None,
+            server_id: None,
+        }
+    }
+}
+
+impl Config {
+    /// The defaults, with the cache switched off.
+    pub(crate) fn off() -> Self {
+        Self {
+            backend: BackendKind::Off,
+            ..Self::default()
+        }
+    }
+
+    /// Reads `SMART_REDIS_*`, or for a named cache `SMART_REDIS_<NAME>_*` with the plain
+    /// variables as defaults.
+    pub(crate) fn from_env(name: Option<&str>) -> Result<Self, ConfigError> {
+        Self::read(&Source::new(name, |variable| std::env::var_os(variable)))
+    }
+
+    /// The settings in `source`; everything that it does not name keeps its default.
+    fn read(source: &Source<'_>) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        if let Some(value) = source.get("BACKEND")? {
+            config.backend = match value.text.to_ascii_lowercase().as_str() {
+                "auto" => BackendKind::Auto,
+                "redis" => BackendKind::Redis,
+                "memory" => BackendKind::Memory,
+                "off" | "none" | "dummy" => BackendKind::Off,
+                _ => return Err(value.refuse("one of auto, redis, memory, off")),
+            };
+        }
+        (config.address, config.address_given) = address::read(source)?;
+        if let Some(value) = source.get("NAMESPACE")? {
+            check_namespace(&value.text).map_err(|allowed| value.refuse(allowed))?;
+            config.namespace = value.text;
+        } else if let Some(name) = source.cache {
+            // Neither two caches of one process nor two applications share entries by default.
+            if let Some(value) = source.plain("NAMESPACE")? {
+                config.namespace = value.text;
+            }
+            config.namespace.push('-');
+            config.namespace.push_str(name);
+            check_namespace(&config.namespace)
+                .map_err(|allowed| refused("SMART_REDIS_NAMESPACE", &config.namespace, allowed))?;
+        }
+        if let Some(value) = source.get("RESTART_AND_CLEAR_CACHE")? {
+            config.flush = match (
+                value.text.to_ascii_lowercase().as_str(),
+                boolean(&value.text),
+            ) {
+                ("version", _) => StartFlush::EachVersion,
+                (_, Some(true)) => StartFlush::Always,
+                (_, Some(false)) => StartFlush::Never,
+                _ => {
+                    return Err(
+                        value.refuse("true, false, or version (once for each deployed build)")
+                    );
+                }
+            };
+        }
+        let at_least = Duration::from_millis(1);
+        source.duration("TIMEOUT", at_least, &mut config.timeout)?;
+        source.duration("SETTLE", Duration::ZERO, &mut config.settle)?;
+        source.duration("LEASE", Duration::from_millis(100), &mut config.lease)?;
+        source.duration("WAIT", Duration::ZERO, &mut config.wait)?;
+        source.duration(
+            "LOCAL_STALENESS",
+            Duration::from_millis(20),
+            &mut config.local_staleness,
+        )?;
+        source.bytes("LOCAL_CAPACITY", &mut config.local_capacity)?;
+        source.bytes("MAX_BODY", &mut config.max_body)?;
+        if let Some(value) = source.get("MAX_VARIANTS")? {
+            config.max_variants = match value.text.parse() {
+                Ok(number) if number > 0 => number,
+                _ => return Err(value.refuse("a whole number from 1 to 4294967295")),
+            };
+        }
+        if let Some(value) = source.get("IGNORED_QUERY")? {
+            config.ignored_query = IgnoredQuery::parse(&value.text);
+        }
+        if let Some(value) = source.get("STATUS_HEADER")? {
+            config.status_header =
+                boolean(&value.text).ok_or_else(|| value.refuse("true or false"))?;
+        }
+        if let Some(value) = source.get("APP_VERSION")? {
+            check_version(&value.text).map_err(|allowed| value.refuse(allowed))?;
+            config.app_version = Some(value.text);
+        }
+        if let Some(value) = source.get("SERVER_ID")? {
+            if value.text.is_empty() || !value.text.bytes().all(|b| b.is_ascii_alphanumeric()) {
+                return Err(value
+                    .refuse("letters and digits, unlike for each server and each restart of it"));
+            }
+            config.server_id = Some(value.text);
+        }
+        Ok(config)
+    }
+
+    /// The address to connect to: the given one or the default.
+    pub(crate) fn address_or_default(&self) -> Result<ConnectionInfo, ConfigError> {
+        match &self.address {
+            Some(address) => Ok(address.0.clone()),
+            None => connection_info("SMART_REDIS_HOST", "redis://127.0.0.1:6379"),
+        }
+    }
+}
+
+/// A namespace becomes the hash tag of every key, so braces would change the cluster slot.
+pub(crate) fn check_namespace(text: &str) -> Result<(), &'static str> {
+    let fits = !text.is_empty()
+        && text.len() <= 128
+        && !text.contains(['{', '}'])
+        && !text.chars().any(char::is_control);
+    if fits {
+        Ok(())
+    } else {
+        Err("1 to 128 bytes without braces and control characters")
+    }
+}
+
+/// A version is one field of a key: a colon in it would make two versions overlap.
+pub(crate) fn check_version(text: &str) -> Result<(), &'static str> {
+    let fits = !text.is_empty()
+        && text.len() <= 64
+        && text.bytes().all(|b| b.is_ascii_graphic() && b != b':');
+    if fits {
+        Ok(())
+    } else {
+        Err("1 to 64 printable ASCII characters without spaces and colons")
+    }
+}
+
+#[cfg(test)]
+mod tests;

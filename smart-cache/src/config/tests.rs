@@ -1,0 +1,204 @@
+//! Settings as tables: what is read, what is refused and how, what is never shown.
+
+use super::*;
+
+fn read(table: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let table: Vec<(String, String)> = table
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
+    Config::read(&Source::new(None, move |name| {
+        table
+            .iter()
+            .find(|(k, _)| k.strip_prefix("SMART_REDIS_").is_some() && k == name)
+            .map(|(_, v)| v.into())
+    }))
+}
+
+#[track_caller]
+fn refused(name: &str, value: &str) -> String {
+    let message = read(&[(name, value)])
+        .expect_err("the value must be refused")
+        .to_string();
+    assert!(message.contains(name), "{message}");
+    message
+}
+
+#[test]
+fn defaults_are_those_of_the_ancestor() {
+    let config = read(&[]).unwrap();
+    assert_eq!(config.namespace, "cache");
+    assert_eq!(config.flush, StartFlush::Always);
+    assert!(config.address.is_none());
+    assert_eq!(
+        config.address_or_default().unwrap().addr().to_string(),
+        "127.0.0.1:6379"
+    );
+}
+
+#[test]
+fn booleans_come_in_any_usual_spelling() {
+    for (text, flush) in [
+        ("True", StartFlush::Always),
+        ("FALSE", StartFlush::Never),
+        ("0", StartFlush::Never),
+        ("on", StartFlush::Always),
+        ("version", StartFlush::EachVersion),
+    ] {
+        assert_eq!(
+            read(&[("SMART_REDIS_RESTART_AND_CLEAR_CACHE", text)])
+                .unwrap()
+                .flush,
+            flush,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn bad_values_name_the_variable_the_value_and_what_is_allowed() {
+    for (name, value, allowed) in [
+        ("SMART_REDIS_PORT", "70000", "1 to 65535"),
+        ("SMART_REDIS_PORT", "0", "1 to 65535"),
+        ("SMART_REDIS_DB", "-1", "0 or greater"),
+        ("SMART_REDIS_TIMEOUT", "soon", "250ms"),
+        ("SMART_REDIS_TIMEOUT", "0", "at least 1ms"),
+        ("SMART_REDIS_TIMEOUT", "9000 years", "at most a year"),
+        ("SMART_REDIS_BACKEND", "mongo", "auto, redis, memory, off"),
+        ("SMART_REDIS_NAMESPACE", "a{b}", "braces"),
+        ("SMART_REDIS_MAX_BODY", "-3", "bytes"),
+        ("SMART_REDIS_MAX_VARIANTS", "0", "whole number"),
+        (
+            "SMART_REDIS_RESTART_AND_CLEAR_CACHE",
+            "maybe",
+            "true, false",
+        ),
+        ("SMART_REDIS_STATUS_HEADER", "7", "true or false"),
+        ("SMART_REDIS_APP_VERSION", "a:b", "colons"),
+        ("SMART_REDIS_URL", "http://example.org", "redis://"),
+    ] {
+        let message = refused(name, value);
+        assert!(
+            message.contains(value) && message.contains(allowed),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_password_is_never_printed() {
+    let message = refused("SMART_REDIS_URL", "redis://user:s3cret@host:99999999");
+    assert!(
+        !message.contains("s3cret") && message.contains("***"),
+        "{message}"
+    );
+    let config = read(&[
+        ("SMART_REDIS_HOST", "h"),
+        ("SMART_REDIS_PASSWORD", "s3cret"),
+    ])
+    .unwrap();
+    assert!(!format!("{config:?}").contains("s3cret"));
+}
+
+#[test]
+fn whatever_may_be_a_password_is_hidden() {
+    for text in [
+        "redis://user:s3cret@host",
+        "redis:user:s3cret@host",
+        "user:s3cret@host",
+        "redis://user:s3cret",
+        "redis://:s3cret",
+        "redis://user:a/b?s3cret@host",
+        "redis://user:s3cret@s3cret@host",
+        "unix:///run/redis.sock?pass=s3cret&db=x",
+        "unix:///run/redis.sock?pass=a@s3cret",
+        "redis://user:a://s3cret@host",
+    ] {
+        assert!(
+            !redact(text).contains("s3cret"),
+            "{text} -> {}",
+            redact(text)
+        );
+    }
+    for text in [
+        "redis://host:6380/1",
+        "http://example.org",
+        "plain",
+        "redis://[::1]:6379",
+    ] {
+        assert_eq!(redact(text), text);
+    }
+}
+
+fn read_named(table: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let find = |name: &str| {
+        let found = table.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| std::ffi::OsString::from(value))
+    };
+    Config::read(&Source::new(Some("pages"), find))
+}
+
+#[test]
+fn a_named_cache_lives_beside_the_default_one_of_its_application() {
+    let namespace = |table| read_named(table).unwrap().namespace;
+    assert_eq!(namespace(&[]), "cache-pages");
+    assert_eq!(
+        namespace(&[("SMART_REDIS_NAMESPACE", "shop")]),
+        "shop-pages"
+    );
+    let own = [
+        ("SMART_REDIS_NAMESPACE", "shop"),
+        ("SMART_REDIS_PAGES_NAMESPACE", "mine"),
+    ];
+    assert_eq!(namespace(&own), "mine");
+}
+
+#[test]
+fn an_address_of_its_own_replaces_the_inherited_one() {
+    for (table, address) in [
+        (&[("SMART_REDIS_URL", "redis://a:1")][..], "a:1"),
+        (
+            &[
+                ("SMART_REDIS_URL", "redis://a:1"),
+                ("SMART_REDIS_PAGES_PORT", "2"),
+            ],
+            "127.0.0.1:2",
+        ),
+        (
+            &[
+                ("SMART_REDIS_HOST", "a"),
+                ("SMART_REDIS_PAGES_URL", "redis://b:3"),
+            ],
+            "b:3",
+        ),
+        (
+            &[("SMART_REDIS_HOST", "a"), ("SMART_REDIS_PAGES_PORT", "4")],
+            "a:4",
+        ),
+    ] {
+        let info = read_named(table).unwrap().address_or_default().unwrap();
+        assert_eq!(info.addr().to_string(), address, "{table:?}");
+    }
+    let both = [
+        ("SMART_REDIS_PAGES_URL", "redis://a"),
+        ("SMART_REDIS_PAGES_HOST", "b"),
+    ];
+    assert!(matches!(
+        read_named(&both),
+        Err(ConfigError::Conflict { .. })
+    ));
+}
+
+#[test]
+fn url_and_host_together_are_refused() {
+    let error = read(&[("SMART_REDIS_URL", "redis://a"), ("SMART_REDIS_HOST", "b")]).unwrap_err();
+    assert!(matches!(error, ConfigError::Conflict { .. }), "{error}");
+}
+
+#[test]
+fn a_socket_and_a_url_are_understood() {
+    let config = read(&[("SMART_REDIS_URL", "unix:///run/redis.sock?db=3")]).unwrap();
+    let info = config.address_or_default().unwrap();
+    assert_eq!(info.redis_settings().db(), 3);
+    assert!(info.addr().to_string().contains("/run/redis.sock"));
+}
