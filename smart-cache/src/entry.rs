@@ -3,7 +3,7 @@
 //! An [`Answer`] comes from a handler or, by `codec.rs`, from stored bytes; an [`Entry`] is made
 //! of it once and answers any number of hits. Neither knows where it is kept.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::response::Response;
@@ -83,10 +83,11 @@ pub(crate) struct Entry {
     /// With `Content-Length`, room for the age, and `Cache-Status` as of a hit.
     headers: HeaderMap,
     body: Bytes,
-    created: SystemTime,
     took: Duration,
-    /// The handler's own `Age`, which ours is added to.
-    inherited_age: u64,
+    /// Its age in seconds when it was made ready, the handler's own `Age` included.
+    age: u64,
+    /// When that was: a hit reads one clock, the monotonic one.
+    ready: Instant,
 }
 
 impl Entry {
@@ -117,13 +118,16 @@ impl Entry {
         if status_header {
             Status::Hit.append_to(&mut ready);
         }
+        let own = SystemTime::now()
+            .duration_since(created)
+            .map_or(0, |age| age.as_secs());
         Self {
             status,
             headers: ready,
             body,
-            created,
             took,
-            inherited_age: age.unwrap_or(0),
+            age: own.saturating_add(age.unwrap_or(0)),
+            ready: Instant::now(),
         }
     }
 
@@ -144,11 +148,9 @@ impl Entry {
     }
 
     /// The answer of a hit, with its `Age` (RFC 9111, section 5.1).
-    pub(crate) fn to_response(&self, now: SystemTime) -> Response {
-        let own = now
-            .duration_since(self.created)
-            .map_or(0, |age| age.as_secs());
-        let age = own.saturating_add(self.inherited_age);
+    pub(crate) fn to_response(&self, now: Instant) -> Response {
+        let since = now.saturating_duration_since(self.ready).as_secs();
+        let age = self.age.saturating_add(since);
         let mut response = Response::new(Body::from(self.body.clone()));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers.clone();

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use axum::response::{IntoResponse, Response};
 
@@ -34,8 +34,9 @@ pub(crate) async fn serve<T: IntoResponse>(
         Ok(asked) => asked,
         Err(bypass) => return alone(cache, bypass, handler).await,
     };
-    if let Some(entry) = local(cache, &asked) {
-        return hit(cache, &entry);
+    let now = Instant::now();
+    if let Some(entry) = local(cache, &asked, now) {
+        return hit(cache, &entry, now);
     }
     let asked = Request {
         target: asked.target(),
@@ -44,7 +45,7 @@ pub(crate) async fn serve<T: IntoResponse>(
     let mut limits = cache.limits();
     for _ in 0..MOST_LOOKUPS {
         let missed = match find(cache, &asked, limits.patience).await {
-            Found::Entry(entry) => return hit(cache, &entry),
+            Found::Entry(entry) => return hit(cache, &entry, Instant::now()),
             Found::Nothing(missed) => missed,
             Found::Refused(bypass) => return alone(cache, bypass, handler).await,
         };
@@ -60,7 +61,7 @@ pub(crate) async fn serve<T: IntoResponse>(
             }
             Turn::Filled(payload) => {
                 match payload.entry(asked.target.id, cache.inner.config.status_header) {
-                    Some(entry) => return hit(cache, &entry),
+                    Some(entry) => return hit(cache, &entry, Instant::now()),
                     None => discard(cache, &asked).await,
                 }
             }
@@ -78,13 +79,13 @@ pub(crate) struct Request<'a> {
 }
 
 /// The answer of this process's memory, if it is proved current.
-fn local(cache: &SmartCache, asked: &Asked) -> Option<Arc<Entry>> {
+fn local(cache: &SmartCache, asked: &Asked, now: Instant) -> Option<Arc<Entry>> {
     let tier = cache.inner.local.as_ref().filter(|_| asked.local)?;
     // While a clear is pending its keys are distrusted, which the full road finds out.
     if cache.inner.pending.len() > 0 {
         return None;
     }
-    let entry = tier.get(asked.form.as_bytes(), Instant::now())?;
+    let entry = tier.get(asked.form.as_bytes(), now)?;
     cache.inner.counters.local_hit();
     Some(entry)
 }
@@ -182,14 +183,15 @@ async fn discard(cache: &SmartCache, asked: &Request<'_>) {
     }
 }
 
-fn hit(cache: &SmartCache, entry: &Entry) -> Response {
+fn hit(cache: &SmartCache, entry: &Entry, now: Instant) -> Response {
     cache.inner.counters.hit(entry.took());
-    entry.to_response(SystemTime::now())
+    entry.to_response(now)
 }
 
 fn share(cache: &SmartCache, entry: &Entry) -> Response {
+    let now = Instant::now();
     cache.inner.counters.collapsed();
-    let mut response = entry.to_response(SystemTime::now());
+    let mut response = entry.to_response(now);
     if cache.inner.config.status_header {
         Status::Collapsed.replace_hit(response.headers_mut());
     }

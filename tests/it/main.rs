@@ -10,6 +10,7 @@ mod faults;
 mod harness;
 mod model;
 mod protocol;
+mod readme;
 mod road;
 mod shapes;
 mod start;

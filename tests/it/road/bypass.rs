@@ -282,7 +282,7 @@ async fn more_tags_than_an_entry_may_have_keep_the_answer_out() {
         .layer(Extension(in_memory().await));
     for (tags, expected) in [
         // Tags that were found may be too new, so storing cannot be promised.
-        (1_000, "smart-cache; fwd=miss"),
+        (1_000, MISSED),
         (1_001, "smart-cache; fwd=bypass; detail=tags"),
     ] {
         let answer = get(&app, &format!("/list/{tags}")).await;

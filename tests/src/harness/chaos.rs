@@ -36,7 +36,8 @@ pub enum Direction {
 
 /// How the reply of an executed command gets lost.
 ///
-/// Either way nothing that stands behind it in the stream arrives, as on a real connection.
+/// Except for [`Swallowed`](Self::Swallowed), nothing that stands behind it in the stream arrives, as
+/// on a real connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
     /// The connection breaks when the reply should have come.
@@ -45,6 +46,8 @@ pub enum Loss {
     Silence,
     /// Half of the reply arrives, then the connection breaks.
     Torn,
+    /// The reply alone never comes, as from a server that has a fault: pushes still do.
+    Swallowed,
 }
 
 /// The proxy; its port closes and its connections break when this drops.
@@ -84,6 +87,10 @@ struct Rules {
     refusing: bool,
     requests_frozen: bool,
     replies_frozen: bool,
+    /// Sets the connections apart on which it goes by.
+    mark: Option<Vec<u8>>,
+    marked_requests_frozen: bool,
+    marked_replies_frozen: bool,
     delay: Duration,
     losses: Vec<(Vec<u8>, Loss)>,
     captures: Vec<(Vec<u8>, oneshot::Sender<Bytes>)>,
@@ -104,6 +111,13 @@ impl Rules {
         match direction {
             Direction::Requests => &mut self.requests_frozen,
             Direction::Replies => &mut self.replies_frozen,
+        }
+    }
+
+    const fn marked_frozen(&mut self, direction: Direction) -> &mut bool {
+        match direction {
+            Direction::Requests => &mut self.marked_requests_frozen,
+            Direction::Replies => &mut self.marked_replies_frozen,
         }
     }
 }
@@ -184,6 +198,44 @@ impl Chaos {
             for link in rules.links.drain(..).filter_map(|link| link.upgrade()) {
                 link.cut();
             }
+        });
+    }
+
+    /// Sets apart the connections on which a command that holds `needle` goes by from now on: what
+    /// the methods named `marked` do is done to them alone.
+    pub fn mark(&self, needle: impl AsRef<[u8]>) {
+        self.shared
+            .change(|rules| rules.mark = Some(needle.as_ref().to_vec()));
+    }
+
+    /// [`freeze`](Self::freeze) for the marked connections alone, those included that are marked later.
+    pub fn freeze_marked(&self, direction: Direction) {
+        self.shared
+            .change(|rules| *rules.marked_frozen(direction) = true);
+    }
+
+    /// [`thaw`](Self::thaw) for the marked connections.
+    pub fn thaw_marked(&self, direction: Direction) {
+        self.shared
+            .change(|rules| *rules.marked_frozen(direction) = false);
+    }
+
+    /// Breaks the open connections that are marked.
+    pub fn cut_marked(&self) {
+        self.cut_where(true);
+    }
+
+    /// Breaks the open connections that are not marked.
+    pub fn cut_unmarked(&self) {
+        self.cut_where(false);
+    }
+
+    fn cut_where(&self, marked: bool) {
+        self.shared.change(|rules| {
+            let links = rules.links.iter().filter_map(Weak::upgrade);
+            links
+                .filter(|link| link.is_marked() == marked)
+                .for_each(|link| link.cut());
         });
     }
 

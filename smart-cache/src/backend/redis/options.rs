@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How a [`RedisBackend`] behaves; [`RedisOptions::default`] is what the environment gives when
+/// How a [`RedisBackend`](super::RedisBackend) behaves; [`RedisOptions::default`] is what the environment gives when
 /// nothing is set.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -17,6 +18,8 @@ use super::{Direction, Holding, Loss, Shared, hang_up};
 pub(super) struct Link {
     client: TcpStream,
     server: TcpStream,
+    /// Whether a command with the proxy's mark has gone by.
+    marked: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -32,12 +35,17 @@ impl Link {
         Self {
             client,
             server,
+            marked: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
 
     pub(super) fn is_open(&self) -> bool {
         !self.state().closed
+    }
+
+    pub(super) fn is_marked(&self) -> bool {
+        self.marked.load(Ordering::SeqCst)
     }
 
     /// Breaks the connection on both sides.
@@ -69,10 +77,10 @@ async fn request(link: &Link, shared: &Shared, message: Bytes) -> io::Result<()>
         // An error means that the test dropped its end, which also lets the command go.
         let _ = holding.released.await;
     }
-    let loss = noticed(shared, &message);
+    let loss = noticed(link, shared, &message);
     // Before it is written: its reply may come before this task runs again.
     link.state().awaited.push_back(loss);
-    forward(shared, Direction::Requests, &link.server, &message).await
+    forward(link, shared, Direction::Requests, &message).await
 }
 
 /// The rule that stops this command, if there is one; it is used up.
@@ -81,9 +89,12 @@ fn stopped(shared: &Shared, message: &[u8]) -> Option<Holding> {
 }
 
 /// Counts and copies the command, and says what shall become of its reply.
-fn noticed(shared: &Shared, message: &Bytes) -> Option<Loss> {
+fn noticed(link: &Link, shared: &Shared, message: &Bytes) -> Option<Loss> {
     let mut rules = shared.rules();
     rules.commands += 1;
+    if rules.mark.as_ref().is_some_and(|mark| holds(message, mark)) {
+        link.marked.store(true, Ordering::SeqCst);
+    }
     if let Some(capture) = take(&mut rules.captures, message) {
         // Nobody may be waiting for the copy any more.
         let _ = capture.send(message.clone());
@@ -93,11 +104,14 @@ fn noticed(shared: &Shared, message: &Bytes) -> Option<Loss> {
 
 /// The first rule whose needle the message holds.
 fn take<T>(rules: &mut Vec<(Vec<u8>, T)>, message: &[u8]) -> Option<T> {
-    let holds = |needle: &[u8]| {
-        needle.is_empty() || message.windows(needle.len()).any(|part| part == needle)
-    };
-    let index = rules.iter().position(|(needle, _)| holds(needle))?;
+    let index = rules
+        .iter()
+        .position(|(needle, _)| holds(message, needle))?;
     Some(rules.remove(index).1)
+}
+
+fn holds(message: &[u8], needle: &[u8]) -> bool {
+    needle.is_empty() || message.windows(needle.len()).any(|part| part == needle)
 }
 
 /// Passes on what the server says until one side hangs up, or a reply is to be lost.
@@ -152,6 +166,7 @@ async fn reply(link: &Link, shared: &Shared, at: Instant, message: &[u8]) -> io:
     let whole = match loss {
         Some(Loss::Cut) => return Ok(Outcome::Broken),
         Some(Loss::Silence) => return Ok(Outcome::Silenced),
+        Some(Loss::Swallowed) => return Ok(Outcome::Passed),
         Some(Loss::Torn) => &message[..message.len() / 2],
         None => message,
     };
@@ -159,7 +174,7 @@ async fn reply(link: &Link, shared: &Shared, at: Instant, message: &[u8]) -> io:
     if !delay.is_zero() {
         tokio::time::sleep_until((at + delay).into()).await;
     }
-    forward(shared, Direction::Replies, &link.client, whole).await?;
+    forward(link, shared, Direction::Replies, whole).await?;
     Ok(if loss.is_none() {
         Outcome::Passed
     } else {
@@ -188,11 +203,15 @@ async fn next_message(from: &TcpStream, buffer: &mut BytesMut) -> io::Result<Opt
 /// Each piece is written under the rules' lock, without waiting there: that is what lets
 /// [`freeze`](super::Chaos::freeze) promise that nothing gets through once it has returned.
 async fn forward(
+    link: &Link,
     shared: &Shared,
     direction: Direction,
-    to: &TcpStream,
     message: &[u8],
 ) -> io::Result<()> {
+    let to = match direction {
+        Direction::Requests => &link.server,
+        Direction::Replies => &link.client,
+    };
     let mut changed = shared.changed.subscribe();
     let mut rest = message;
     while !rest.is_empty() {
@@ -200,7 +219,7 @@ async fn forward(
         changed.mark_unchanged();
         let written = {
             let mut rules = shared.rules();
-            if *rules.frozen(direction) {
+            if *rules.frozen(direction) || (link.is_marked() && *rules.marked_frozen(direction)) {
                 None
             } else {
                 Some(to.try_write(rest))
