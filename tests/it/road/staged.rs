@@ -124,6 +124,10 @@ impl Backend for Staged {
         self.inner.reclaim(keys)
     }
 
+    fn sweep(&self) -> BoxFuture<'_, Result<u64, BackendError>> {
+        self.inner.sweep()
+    }
+
     fn lease(&self) -> Duration {
         self.inner.lease()
     }

@@ -242,8 +242,13 @@ impl Chaos {
     /// Moves the address to another server, as a failover does: open connections break, new ones are
     /// made to `upstream`.
     pub fn redirect(&self, upstream: SocketAddr) {
-        self.shared.change(|rules| rules.moved = Some(upstream));
+        self.divert(upstream);
         self.cut();
+    }
+
+    /// Moves the address to another server for new connections alone; open ones go on.
+    pub fn divert(&self, upstream: SocketAddr) {
+        self.shared.change(|rules| rules.moved = Some(upstream));
     }
 
     /// Closes new connections as soon as they are made; open ones go on.

@@ -177,6 +177,7 @@ impl MemoryBackend {
         }
         let kept = Kept {
             key: Arc::clone(&target.key),
+            tags: target.tags.clone(),
             digest: lease.digest,
             dynamic: (!filling.dynamic.is_empty()).then(|| (second, filling.dynamic.to_vec())),
             payload: Bytes::copy_from_slice(filling.payload).into(),
@@ -315,6 +316,10 @@ impl Backend for MemoryBackend {
     fn reclaim(&self, _: Vec<String>) -> BoxFuture<'_, ()> {
         // A clear has freed the entries under its key already; those under a tag go by pressure.
         Box::pin(async {})
+    }
+
+    fn sweep(&self) -> BoxFuture<'_, Result<u64, BackendError>> {
+        Box::pin(async move { Ok(self.lock().sweep(Instant::now())) })
     }
 
     fn freshness(&self) -> Option<&Arc<Freshness>> {

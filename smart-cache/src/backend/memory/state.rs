@@ -41,6 +41,7 @@ pub(super) struct Token {
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) key: Arc<str>,
+    pub(super) tags: Vec<Arc<str>>,
     pub(super) digest: Digest,
     /// The second digest, with the tags it is over.
     pub(super) dynamic: Option<(Digest, Vec<Arc<str>>)>,
@@ -149,6 +150,33 @@ impl State {
             .as_ref()
             .is_none_or(|(second, tags)| self.digest(tags.iter(), now, false) == Some(*second));
         (alive && found).then_some(kept)
+    }
+
+    /// Removes every entry that its tokens do not vouch for; how many there were.
+    pub(super) fn sweep(&mut self, now: Instant) -> u64 {
+        let dead: Vec<(EntryId, Arc<str>)> = self
+            .entries
+            .iter()
+            .filter(|(_, kept)| !self.is_current(kept, now))
+            .map(|(id, kept)| (*id, Arc::clone(&kept.key)))
+            .collect();
+        for (id, key) in &dead {
+            self.entries.remove(id);
+            self.forget(key, *id);
+        }
+        dead.len() as u64
+    }
+
+    /// Whether the tokens that an entry was stored with are those of now.
+    fn is_current(&self, kept: &Kept, now: Instant) -> bool {
+        let names = std::iter::once(&kept.key).chain(&kept.tags);
+        let found = kept
+            .dynamic
+            .as_ref()
+            .is_none_or(|(second, tags)| self.digest(tags.iter(), now, false) == Some(*second));
+        kept.expires.is_none_or(|expires| expires > now)
+            && self.digest(names, now, true) == Some(kept.digest)
+            && found
     }
 
     pub(super) fn insert(&mut self, id: EntryId, kept: Kept, max_variants: usize) {

@@ -47,7 +47,12 @@ pub(super) async fn run(shared: Arc<Shared>, up: Arc<Up>) {
             }
         }
         tokio::time::sleep(SWEEP_EVERY).await;
-        match sweep(&shared, &up).await {
+        let swept = match claim_sweep(&shared, &up).await {
+            Ok(true) => sweep(&shared, &up).await,
+            Ok(false) => continue,
+            Err(why) => Err(why),
+        };
+        match swept {
             Ok(removed) => tracing::debug!(removed, "swept"),
             Err(why) => tracing::debug!(cause = %why, "the sweep stopped; it begins anew later"),
         }
@@ -167,8 +172,8 @@ pub(super) async fn reclaim(shared: &Shared, up: &Up, key: &str) -> Result<(), B
     Ok(())
 }
 
-/// Walks the namespace once; how many entries it removed. Only one process at a time does.
-async fn sweep(shared: &Shared, up: &Up) -> Result<u64, BackendError> {
+/// Whether this process may sweep: one of a namespace does, and not twice in a short while.
+async fn claim_sweep(shared: &Shared, up: &Up) -> Result<bool, BackendError> {
     let mut claim = redis::cmd("SET");
     claim
         .arg(shared.names.sweeper())
@@ -176,9 +181,11 @@ async fn sweep(shared: &Shared, up: &Up) -> Result<u64, BackendError> {
         .arg("NX")
         .arg("PX")
         .arg(SWEEP_EVERY.as_millis() as u64 / 2);
-    if matches!(up.call(&claim, up.deadline()).await?, Value::Nil) {
-        return Ok(0);
-    }
+    Ok(!matches!(up.call(&claim, up.deadline()).await?, Value::Nil))
+}
+
+/// Walks the namespace once; how many entries it removed.
+pub(super) async fn sweep(shared: &Shared, up: &Up) -> Result<u64, BackendError> {
     let mut builds = redis::cmd("HGETALL");
     builds.arg(shared.names.builds());
     let builds = builds_of(up.call(&builds, up.deadline()).await?);

@@ -249,6 +249,13 @@ impl Backend for RedisBackend {
         })
     }
 
+    fn sweep(&self) -> BoxFuture<'_, Result<u64, BackendError>> {
+        Box::pin(async move {
+            let (up, _) = self.up().await?;
+            caretaker::sweep(&self.core.shared, &up).await
+        })
+    }
+
     fn lease(&self) -> Duration {
         self.core.shared.options.lease
     }
