@@ -1,7 +1,7 @@
 //! Entries as bytes, and back: the only place that knows the format.
 //!
 //! What a backend keeps after the two digests and the time-to-live mark that the store script
-//! writes (PROTOCOL.md, section 2):
+//! writes (`docs/protocol.md`):
 //!
 //! ```text
 //! head    "SC" 0x01 | static names: u16, each u32 + bytes (the key first, then the tags)

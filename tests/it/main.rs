@@ -8,6 +8,7 @@
 mod backends;
 mod faults;
 mod harness;
+mod local;
 mod model;
 mod protocol;
 mod readme;

@@ -1,4 +1,4 @@
-//! PROTOCOL.md, section 11, through the crate's own backend and its real connection.
+//! The schedules of docs/protocol.md, through the crate's own backend and its real connection.
 //!
 //! Schedule 8 (a clear while a flight runs) is about requests: see `road::flight`. What another
 //! process could do at any moment (DEL, FLUSHALL) is done here by a raw client.

@@ -1,4 +1,4 @@
-//! The table of PROTOCOL.md, section 1: which way to invalidate leaves stale answers for ever.
+//! The table of docs/protocol.md: which way to invalidate leaves stale answers for ever.
 //!
 //! Every scenario is enacted in every order of its steps, or in a sample where these are too many,
 //! by the protocol and by four other ways. The others have to fail where the table says that they

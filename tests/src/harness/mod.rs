@@ -2,11 +2,14 @@
 
 mod certificates;
 mod chaos;
+mod flags;
 mod gate;
 mod http;
 mod interleave;
+mod memory;
 mod namespace;
 mod process;
+mod random;
 mod redis_options;
 mod redis_server;
 mod resp;
@@ -14,11 +17,14 @@ mod wait;
 
 pub use certificates::Certificates;
 pub use chaos::{Captured, Chaos, Direction, Held, Loss, Replay};
+pub use flags::{number_after, text_after};
 pub use gate::Gate;
 pub use http::{Client, Served, serve};
 pub use interleave::{count, orders, orders_or_sample, sample};
+pub use memory::resident_bytes;
 pub use namespace::namespace;
 pub use process::{Program, workspace_program};
+pub use random::Random;
 pub use redis_options::RedisOptions;
 pub use redis_server::RedisServer;
 pub use wait::{DEADLINE, eventually, within};

@@ -108,6 +108,19 @@ impl Program {
         (status.await, lines)
     }
 
+    /// Whether it has ended by itself, or was killed.
+    ///
+    /// # Panics
+    ///
+    /// When it ended with a failure.
+    pub fn has_ended(&mut self) -> bool {
+        let status = self.process.try_wait().expect("our own child");
+        if let Some(status) = status {
+            assert!(status.success(), "{}: {status}", self.name);
+        }
+        status.is_some()
+    }
+
     /// The process's id.
     #[must_use]
     pub fn id(&self) -> u32 {
