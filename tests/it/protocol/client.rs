@@ -120,7 +120,7 @@ impl Client {
         }
     }
 
-    // The keys of section 2.
+    // The names of docs/protocol.md.
 
     pub(super) fn token(&self, key: &str) -> String {
         format!("{}t:{key}", self.prefix)
@@ -154,7 +154,7 @@ impl Client {
 
     // The commands of sections 3 to 8.
 
-    /// The lookup of section 3, and of section 8 when the entry lists dynamic tags.
+    /// The lookup, in two steps when the entry lists dynamic tags.
     pub(super) async fn lookup(&mut self, page: &Page) -> Option<Hit> {
         let mut names = self.static_tokens(page);
         names.insert(0, self.entry(page));

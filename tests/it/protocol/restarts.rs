@@ -17,7 +17,7 @@ async fn careless(client: &Client, server: &RedisServer) -> Client {
     client.another(server).await
 }
 
-/// Fills the page the way section 4 tells a client that is answered `I`.
+/// Fills the page the way that a client takes which is answered `I`.
 async fn adopt_and_fill(client: &mut Client, page: &Page, body: &str) {
     let Ticket::Foreign(token) = client.ticket(page).await else {
         panic!("the namespace is another's")
