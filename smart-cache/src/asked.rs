@@ -57,6 +57,7 @@ impl Asked {
                 state: shown.state,
             },
             uri: &shown.uri,
+            rewritten: shown.rewritten.as_ref(),
             query: site
                 .query
                 .map_or(QueryRule::AllBut(&config.ignored_query), QueryRule::Only),

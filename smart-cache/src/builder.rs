@@ -123,15 +123,26 @@ impl Builder {
         self
     }
 
-    /// Bytes that the memory backend keeps; default 64 MiB.
+    /// Bytes of entries that this process keeps in its own memory in front of the backend; default
+    /// 64 MiB, zero: every hit asks the backend. The memory backend keeps as many behind it.
     pub fn local_capacity(mut self, bytes: u64) -> Self {
         self.config.local_capacity = bytes;
         self
     }
 
-    /// Bound of the staleness of a node that is cut off; also four times the heartbeat.
+    /// Bound of the staleness of a node that is cut off; also four times the heartbeat. From 20 ms
+    /// to a year; default 1 s.
     pub fn local_staleness(mut self, staleness: Duration) -> Self {
-        self.config.local_staleness = staleness;
+        if config::STALENESS.contains(&staleness) {
+            self.config.local_staleness = staleness;
+        } else {
+            let allowed = "from 20ms to a year";
+            self.refuse(invalid(
+                "local_staleness",
+                format!("{staleness:?}"),
+                allowed,
+            ));
+        }
         self
     }
 
@@ -173,7 +184,11 @@ impl Builder {
     /// Replaces the server's identity where INFO is forbidden. It must change whenever the
     /// server restarts from a snapshot or fails over.
     pub fn server_id(mut self, id: impl Into<String>) -> Self {
-        self.config.server_id = Some(id.into());
+        let id = id.into();
+        match config::check_server_id(&id) {
+            Ok(()) => self.config.server_id = Some(id),
+            Err(allowed) => self.refuse(invalid("server_id", id, allowed)),
+        }
         self
     }
 
@@ -222,9 +237,14 @@ fn invalid(name: &str, value: String, allowed: &str) -> ConfigError {
 
 /// The backend that the settings name.
 async fn choose(config: &Config) -> Result<Arc<dyn Backend>, ConfigError> {
+    // Zero switches off the tier in front of a backend; memory has none in front of it to lose.
+    let capacity = match config.local_capacity {
+        0 => Config::default().local_capacity,
+        bytes => bytes,
+    };
     let memory = || {
         Arc::new(MemoryBackend::new(
-            config.local_capacity,
+            capacity,
             config.lease,
             config.settle,
             config.max_variants,

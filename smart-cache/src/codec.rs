@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::{Answer, Entry, EntryId};
 use crate::local::Sample;
+use crate::protocol::MAX_TAGS;
 
 /// Begins every head.
 const MAGIC: [u8; 3] = *b"SC\x01";
@@ -65,11 +66,14 @@ impl Payload {
         self.sample.as_ref()
     }
 
-    /// The tags that the handler had found.
+    /// The tags that the handler had found. A list that nobody can have stored is none: stored
+    /// bytes are untrusted, and these become names in Redis.
     pub(crate) fn dynamic(&self) -> Vec<Arc<str>> {
-        Head::read(&self.bytes)
+        let listed = Head::read(&self.bytes)
             .map(|(head, _)| head.dynamic)
-            .unwrap_or_default()
+            .unwrap_or_default();
+        let plausible = listed.len() <= MAX_TAGS && listed.iter().all(|tag| !tag.is_empty());
+        if plausible { listed } else { Vec::new() }
     }
 }
 

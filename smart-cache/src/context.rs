@@ -58,6 +58,9 @@ pub(crate) struct Shown {
     pub(crate) method: Method,
     /// The whole target, before any router strips a prefix.
     pub(crate) uri: Uri,
+    /// What the handler's extractors read, if a layer has made it something else than the rest
+    /// of the target.
+    pub(crate) rewritten: Option<Uri>,
     /// The cache of the router, if it has one of its own.
     pub(crate) cache: Option<SmartCache>,
     /// The type of the router's state.
@@ -74,10 +77,17 @@ where
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let original = parts.extensions.get::<OriginalUri>();
+        let original = parts
+            .extensions
+            .get::<OriginalUri>()
+            .map(|original| &original.0);
+        let uri = original.unwrap_or(&parts.uri);
+        let is_rewritten =
+            uri.query() != parts.uri.query() || !uri.path().ends_with(parts.uri.path());
         let shown = Shown {
             method: parts.method.clone(),
-            uri: original.map_or_else(|| parts.uri.clone(), |original| original.0.clone()),
+            uri: uri.clone(),
+            rewritten: is_rewritten.then(|| parts.uri.clone()),
             cache: parts.extensions.get::<SmartCache>().cloned(),
             state: std::any::type_name::<S>(),
             headers: H::KEPT.then(|| parts.headers.clone()),

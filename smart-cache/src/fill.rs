@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::response::Parts;
 
 use crate::backend::{Filling, Stored};
 use crate::body::{Buffered, buffer};
@@ -15,7 +17,7 @@ use crate::codec::{self, Head};
 use crate::entry::{Answer, Entry};
 use crate::http::cache_status::Status;
 use crate::http::hop_by_hop;
-use crate::policy::{self, Bypass};
+use crate::policy::{self, Bypass, Rules};
 use crate::protocol::flight::Leader;
 use crate::protocol::lease::HeldLease;
 use crate::protocol::scope::Scope;
@@ -31,29 +33,24 @@ pub(crate) async fn fill<T: IntoResponse>(
     handler: impl Future<Output = T>,
 ) -> Response {
     let (started, scope) = (Instant::now(), Scope::listening(cache));
-    let (parts, body) = scope.hear(handler).await.into_response().into_parts();
-    let refused = |bypass, lead: Lead, response| {
-        lead.uncacheable();
-        finish(cache, response, Status::Bypass(bypass))
-    };
-    let rules = asked.asked.rules;
-    let mut allowed = policy::response(parts.status, &parts.headers, rules);
-    if !parts.extensions.is_empty() {
-        allowed = allowed.and(Err(Bypass::Extensions));
-    }
-    if let Err(bypass) = allowed {
-        return refused(bypass, lead, Response::from_parts(parts, body));
-    }
-    let body = match buffer(body, rules).await {
-        Buffered::Whole(body) => body,
-        Buffered::Refused(bypass, body) => {
-            return refused(bypass, lead, Response::from_parts(parts, body));
-        }
-    };
+    // Making the response and reading its body are the handler's work too: what they say that
+    // they depend on is heard.
+    let judged = scope
+        .hear(async { judge(handler.await.into_response(), asked.asked.rules).await })
+        .await;
     let found = scope.found(&asked.target);
-    if asked.target.tags.len() + found.len() > MAX_TAGS {
-        return refused(Bypass::Tags, lead, Response::from_parts(parts, body.into()));
-    }
+    let (parts, body) = match judged {
+        Ok((parts, body)) if asked.target.tags.len() + found.len() <= MAX_TAGS => (parts, body),
+        Ok((parts, body)) => {
+            return refuse(
+                cache,
+                lead,
+                Bypass::Tags,
+                Response::from_parts(parts, body.into()),
+            );
+        }
+        Err((bypass, response)) => return refuse(cache, lead, bypass, response),
+    };
     let mut headers = parts.headers.clone();
     hop_by_hop::strip(&mut headers);
     let answer = Answer {
@@ -83,6 +80,29 @@ pub(crate) async fn fill<T: IntoResponse>(
     filled.land(lead);
     cache.inner.counters.miss();
     finish(cache, Response::from_parts(parts, body.into()), status)
+}
+
+/// A response whose body is in one piece and which may be stored; else why not, and the response
+/// as it was.
+async fn judge(response: Response, rules: Rules<'_>) -> Result<(Parts, Bytes), (Bypass, Response)> {
+    let (parts, body) = response.into_parts();
+    let mut allowed = policy::response(parts.status, &parts.headers, rules);
+    if !parts.extensions.is_empty() {
+        allowed = allowed.and(Err(Bypass::Extensions));
+    }
+    if let Err(bypass) = allowed {
+        return Err((bypass, Response::from_parts(parts, body)));
+    }
+    match buffer(body, rules).await {
+        Buffered::Whole(body) => Ok((parts, body)),
+        Buffered::Refused(bypass, body) => Err((bypass, Response::from_parts(parts, body))),
+    }
+}
+
+/// The answer is for its own request alone: followers run their own handlers.
+fn refuse(cache: &SmartCache, lead: Lead, bypass: Bypass, response: Response) -> Response {
+    lead.uncacheable();
+    finish(cache, response, Status::Bypass(bypass))
 }
 
 /// An answer that is on its way to the client and not stored yet.

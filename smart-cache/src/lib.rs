@@ -28,7 +28,8 @@
 //!
 //! # What is promised
 //! After a clear returned `Ok`, no lookup on any node returns an answer whose handler started
-//! before the clear: across crashes, restarts, failovers, evictions and FLUSHALL. A failing cache
+//! before the clear, and a copy in a process's own memory ends when it hears of the clear, within
+//! `SMART_REDIS_LOCAL_STALENESS` at worst: across crashes, restarts, failovers, evictions and FLUSHALL. A failing cache
 //! never fails a request: the handler answers.
 //!
 //! # Feature flags
@@ -49,6 +50,7 @@ mod body;
 mod builder;
 mod cache;
 mod cached;
+mod clearing;
 mod codec;
 mod config;
 mod context;

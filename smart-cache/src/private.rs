@@ -74,6 +74,9 @@ impl Call {
             return Cached::value(handler.await);
         };
         let cache = crate::start::resolve(shown.cache.take(), self.gathered.site.cache).await;
+        let Some(cache) = cache else {
+            return Cached::response(handler.await.into_response());
+        };
         let asked = Asked::new(&cache, &shown, self.gathered);
         drop(shown);
         Cached::response(crate::serve::serve(&cache, asked, handler).await)
@@ -109,14 +112,20 @@ impl ClearCall {
 
     pub async fn run<T: IntoResponse>(self, handler: impl Future<Output = T>) -> Cached<T> {
         let is_request = self.shown.is_some();
-        let cache =
-            crate::start::resolve(self.shown.and_then(|shown| shown.cache), self.site.cache).await;
+        // Called as a function it belongs to the handler that calls it.
+        let surrounding = || crate::protocol::scope::current_cache();
+        let own = self.shown.map_or_else(surrounding, |shown| shown.cache);
+        let cache = crate::start::resolve(own, self.site.cache).await;
+        let scope = cache.as_ref().map(crate::protocol::scope::Scope::silent);
         let guard = ClearGuard {
             cache,
+            name: self.site.cache,
             keys: self.keys,
         };
-        let scope = crate::protocol::scope::Scope::silent(&guard.cache);
-        let value = scope.hear(handler).await;
+        let value = match scope {
+            Some(scope) => scope.hear(handler).await,
+            None => handler.await,
+        };
         if !is_request {
             guard.clear().await;
             return Cached::value(value);
@@ -135,7 +144,9 @@ impl ClearCall {
 /// Clears when the write is over, also when its request was cancelled or its handler panicked:
 /// a commit may have happened.
 struct ClearGuard {
-    cache: SmartCache,
+    /// `None` while it is being set up.
+    cache: Option<SmartCache>,
+    name: Option<&'static str>,
     keys: Vec<String>,
 }
 
@@ -143,9 +154,11 @@ impl ClearGuard {
     /// The write's answer does not depend on the cache: a clear that is not acknowledged is
     /// logged, distrusted and repeated by the cache.
     async fn clear(mut self) {
-        let keys = std::mem::take(&mut self.keys);
-        // A failure is logged where it is remembered.
-        let _ = self.cache.clear(keys).await;
+        if let Some(cache) = &self.cache {
+            let keys = std::mem::take(&mut self.keys);
+            // A failure is logged where it is remembered.
+            let _ = cache.clear(keys).await;
+        }
     }
 
     fn disarm(mut self) {
@@ -155,9 +168,13 @@ impl ClearGuard {
 
 impl Drop for ClearGuard {
     fn drop(&mut self) {
-        if !self.keys.is_empty() {
-            self.cache
-                .clear_in_background(std::mem::take(&mut self.keys));
+        let keys = std::mem::take(&mut self.keys);
+        if keys.is_empty() {
+            return;
+        }
+        match &self.cache {
+            Some(cache) => cache.clear_in_background(keys),
+            None => crate::start::clear_once_set_up(self.name, keys),
         }
     }
 }

@@ -160,6 +160,10 @@ static TEMPLATES: LazyLock<Vec<Template>> = LazyLock::new(|| {
 
 /// Warns about a key that no annotated handler can produce: a clear of it frees nothing.
 pub(crate) fn advise(keys: &[String]) {
+    // A program that only writes cannot know what others cache.
+    if TEMPLATES.is_empty() {
+        return;
+    }
     let mut warnings = 0;
     for key in keys {
         if warnings == MOST_WARNINGS {

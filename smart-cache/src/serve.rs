@@ -204,8 +204,10 @@ async fn alone<T: IntoResponse>(
     bypass: Bypass,
     handler: impl Future<Output = T>,
 ) -> Response {
-    let value = Scope::silent(cache).hear(handler).await;
-    finish(cache, value.into_response(), Status::Bypass(bypass))
+    let response = Scope::silent(cache)
+        .hear(async { handler.await.into_response() })
+        .await;
+    finish(cache, response, Status::Bypass(bypass))
 }
 
 /// The last step of every answer that is not a hit.

@@ -15,7 +15,7 @@ use crate::error::{BackendError, ClearError, ConfigError};
 use crate::key::IntoKeys;
 
 static DEFAULT: OnceCell<SmartCache> = OnceCell::const_new();
-/// How long a blocking clear waits for the cache to be set up.
+/// How long a request or a blocking clear waits for the cache to be set up.
 const LONGEST_START: Duration = Duration::from_secs(3);
 static NAMED: Mutex<Option<HashMap<String, Arc<OnceCell<SmartCache>>>>> = Mutex::new(None);
 
@@ -96,8 +96,9 @@ pub fn install_named(name: &str, cache: SmartCache) -> Result<(), ConfigError> {
 /// cache: one that is in the router (`.layer(Extension(cache))`) is cleared with its own method.
 #[must_use = "a clear happens when it is awaited, and its error says that other nodes may serve the old answer"]
 pub fn clear_cache(keys: impl IntoKeys) -> impl Future<Output = Result<(), ClearError>> + Send {
-    let keys = keys.into_keys();
-    async move { current_or_default().await.clear(keys).await }
+    // Whose handler is running is known here, not where the future is awaited: in a task, say.
+    let (keys, cache) = (keys.into_keys(), crate::protocol::scope::current_cache());
+    async move { or_default(cache).await.clear(keys).await }
 }
 
 /// Makes everything in the default cache's namespace gone: [`SmartCache::clear_all`].
@@ -106,7 +107,10 @@ pub fn clear_cache(keys: impl IntoKeys) -> impl Future<Output = Result<(), Clear
 /// As [`SmartCache::clear`].
 #[must_use = "a clear happens when it is awaited, and its error says that other nodes may serve the old answer"]
 pub async fn clear_all() -> Result<(), ClearError> {
-    current_or_default().await.clear_all().await
+    or_default(crate::protocol::scope::current_cache())
+        .await
+        .clear_all()
+        .await
 }
 
 /// [`clear_cache`] for code that cannot await; blocks the thread.
@@ -128,9 +132,8 @@ pub fn clear_all_blocking() -> Result<(), ClearError> {
     blocking(SmartCache::clear_all_blocking)
 }
 
-/// The cache of the handler that is running, else the default one.
-async fn current_or_default() -> SmartCache {
-    match crate::protocol::scope::current_cache() {
+async fn or_default(cache: Option<SmartCache>) -> SmartCache {
+    match cache {
         Some(cache) => cache,
         None => default_cache().await.clone(),
     }
@@ -147,12 +150,39 @@ pub(crate) async fn default_cache() -> &'static SmartCache {
 }
 
 /// The cache that a handler uses: the one it names, else the router's, else the default one.
-pub(crate) async fn resolve(router: Option<SmartCache>, name: Option<&str>) -> SmartCache {
-    match (name, router) {
-        (Some(name), _) => named(name).await,
-        (None, Some(cache)) => cache,
-        (None, None) => default_cache().await.clone(),
+/// `None` while it is being set up and that takes too long.
+pub(crate) async fn resolve(router: Option<SmartCache>, name: Option<&str>) -> Option<SmartCache> {
+    let found = match (name, router) {
+        (None, Some(cache)) => Some(cache),
+        (None, None) => DEFAULT.get().cloned(),
+        (Some(name), _) => cell(name).get().cloned(),
+    };
+    if found.is_some() {
+        return found;
     }
+    // Another request may be setting it up, on a runtime that stands still.
+    let made = async {
+        match name {
+            Some(name) => named(name).await,
+            None => default_cache().await.clone(),
+        }
+    };
+    tokio::time::timeout(LONGEST_START, made).await.ok()
+}
+
+/// Clears as soon as the cache has been set up; for a write that could not wait for it.
+pub(crate) fn clear_once_set_up(name: Option<&'static str>, keys: Vec<String>) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        return;
+    };
+    runtime.spawn(async move {
+        let cache = match name {
+            Some(name) => named(name).await,
+            None => default_cache().await.clone(),
+        };
+        // A failure is logged where it is remembered.
+        let _ = cache.clear(keys).await;
+    });
 }
 
 async fn named(name: &str) -> SmartCache {
@@ -201,8 +231,9 @@ fn or_broken(made: Result<SmartCache, ConfigError>) -> SmartCache {
 fn blocking(
     clear: impl FnOnce(&SmartCache) -> Result<(), ClearError> + Send + 'static,
 ) -> Result<(), ClearError> {
-    if let Some(cache) = DEFAULT.get() {
-        return clear(cache);
+    if let Some(cache) = crate::protocol::scope::current_cache().or_else(|| DEFAULT.get().cloned())
+    {
+        return clear(&cache);
     }
     let failed = |why: &str| Err(ClearError::from(BackendError::Disconnected(why.into())));
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread()

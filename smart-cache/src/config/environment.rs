@@ -6,7 +6,7 @@ use super::address::redact;
 use crate::error::ConfigError;
 
 /// The longest time that a setting may name: a year. Beyond it the value is a slip.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+pub(super) const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// The names of further caches in the environment: `SMART_REDIS_CACHES=sessions,pages`.
 pub(crate) fn named_caches() -> Result<Vec<String>, ConfigError> {

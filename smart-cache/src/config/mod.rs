@@ -159,7 +159,7 @@ impl Config {
         source.duration("WAIT", Duration::ZERO, &mut config.wait)?;
         source.duration(
             "LOCAL_STALENESS",
-            Duration::from_millis(20),
+            *STALENESS.start(),
             &mut config.local_staleness,
         )?;
         source.bytes("LOCAL_CAPACITY", &mut config.local_capacity)?;
@@ -182,10 +182,7 @@ impl Config {
             config.app_version = Some(value.text);
         }
         if let Some(value) = source.get("SERVER_ID")? {
-            if value.text.is_empty() || !value.text.bytes().all(|b| b.is_ascii_alphanumeric()) {
-                return Err(value
-                    .refuse("letters and digits, unlike for each server and each restart of it"));
-            }
+            check_server_id(&value.text).map_err(|allowed| value.refuse(allowed))?;
             config.server_id = Some(value.text);
         }
         Ok(config)
@@ -199,6 +196,10 @@ impl Config {
         }
     }
 }
+
+/// What a local tier's staleness may be: a heartbeat is a quarter of it.
+pub(crate) const STALENESS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(20)..=environment::LONGEST;
 
 /// A namespace becomes the hash tag of every key, so braces would change the cluster slot.
 pub(crate) fn check_namespace(text: &str) -> Result<(), &'static str> {
@@ -222,6 +223,17 @@ pub(crate) fn check_version(text: &str) -> Result<(), &'static str> {
         Ok(())
     } else {
         Err("1 to 64 printable ASCII characters without spaces and colons")
+    }
+}
+
+/// An identity begins the namespace's token, where the scripts expect letters and digits.
+pub(crate) fn check_server_id(text: &str) -> Result<(), &'static str> {
+    let fits =
+        !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    if fits {
+        Ok(())
+    } else {
+        Err("1 to 64 letters and digits, unlike for each server and each restart of it")
     }
 }
 

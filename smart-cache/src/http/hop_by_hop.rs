@@ -16,7 +16,12 @@ const ALWAYS: [HeaderName; 8] = [
 
 /// Removes them, and those that `Connection` names.
 pub(crate) fn strip(headers: &mut HeaderMap) {
-    if let Some(connection) = headers.get(header::CONNECTION).cloned() {
+    let named: Vec<_> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .cloned()
+        .collect();
+    for connection in named {
         for name in connection.to_str().unwrap_or_default().split(',') {
             if let Ok(name) = name.trim().parse::<HeaderName>() {
                 headers.remove(name);

@@ -1,7 +1,9 @@
 //! Which parameters of a query count, and in which order.
 //!
-//! Two queries that a handler reads alike should share an entry, and two that it may read
-//! differently never do. So parameters are sorted by their *decoded* name (what the handler
+//! Two queries that a handler reads alike should share an entry, and two that name different
+//! values never do. The order of *different* names is not told apart, as the documentation of the
+//! attribute says: a handler that reads it (from `RawQuery`, or into a list of pairs) takes
+//! `OriginalUri`. Parameters are sorted by their *decoded* name (what the handler
 //! matches on), the order of values under one name is kept (`a=1&a=2` is not `a=2&a=1`), and
 //! the raw text of each pair is what is compared: `%20` and `+` may cost a second entry, never
 //! a wrong one.

@@ -54,6 +54,7 @@ mod tag {
     pub(super) const PLACE: u8 = b'l';
     pub(super) const STATE: u8 = b's';
     pub(super) const PATH: u8 = b'p';
+    pub(super) const REWRITTEN: u8 = b'r';
     pub(super) const QUERY: u8 = b'q';
     pub(super) const QUERY_PRESENT: u8 = b'?';
     pub(super) const EXACT_URI: u8 = b'u';
@@ -153,14 +154,19 @@ impl Variant {
         field(&mut out, tag::PLACE, &column.to_le_bytes());
         field(&mut out, tag::STATE, seen.identity.state.as_bytes());
         field(&mut out, tag::PATH, seen.uri.path().as_bytes());
+        if let Some(rewritten) = seen.rewritten {
+            field(&mut out, tag::REWRITTEN, rewritten.path().as_bytes());
+        }
+        let uri = seen.rewritten.unwrap_or(seen.uri);
         match (self.query, seen.query_named) {
             (QueryUse::Unseen, false) => {}
             (QueryUse::Exact, _) => {
                 field(&mut out, tag::EXACT_URI, seen.uri.to_string().as_bytes());
+                field(&mut out, tag::EXACT_URI, uri.to_string().as_bytes());
             }
             (QueryUse::Normalised, _) | (QueryUse::Unseen, true) => {
                 let each = |pair: &[u8]| field(&mut out, tag::QUERY, pair);
-                if normalise(seen.uri.query(), seen.query, each) {
+                if normalise(uri.query(), seen.query, each) {
                     out.push(tag::QUERY_PRESENT);
                 }
             }
@@ -209,6 +215,8 @@ pub(crate) struct Identity {
 pub(crate) struct Seen<'a> {
     pub(crate) identity: Identity,
     pub(crate) uri: &'a Uri,
+    /// What the handler reads in its place, if a layer has changed it.
+    pub(crate) rewritten: Option<&'a Uri>,
     pub(crate) query: QueryRule<'a>,
     /// The attribute names parameters, so the query counts even if no extractor shows it.
     pub(crate) query_named: bool,
@@ -281,6 +289,7 @@ mod tests {
                 state: "()",
             },
             uri: &uri.parse().unwrap(),
+            rewritten: None,
             query: QueryRule::AllBut(&ignored),
             query_named: false,
             vary: &[],
@@ -305,6 +314,7 @@ mod tests {
                 state: "()",
             },
             uri: &"/k?a=1".parse().unwrap(),
+            rewritten: None,
             query: QueryRule::AllBut(&ignored),
             query_named: true,
             vary: &["accept"],

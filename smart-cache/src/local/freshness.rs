@@ -20,9 +20,6 @@ use std::time::{Duration, Instant};
 
 use super::sync::{AtomicU64, COUNTERS, Ordering};
 
-/// The name of the namespace's own token: no key is empty.
-const NAMESPACE: &str = "";
-
 /// What is known to have changed.
 #[derive(Debug)]
 pub struct Freshness {
@@ -79,9 +76,7 @@ impl Freshness {
     /// is sent.
     pub fn sample<'a>(&self, names: impl Iterator<Item = &'a str>) -> Sample {
         let generation = self.generation.load(Ordering::SeqCst);
-        let counters = std::iter::once(NAMESPACE)
-            .chain(names)
-            .map(|name| self.counter(name));
+        let counters = names.map(|name| self.counter(name));
         Sample {
             generation,
             counters: counters.collect(),
@@ -97,12 +92,14 @@ impl Freshness {
 
     /// Whether an answer to a question sent after this sample is still what the backend has.
     pub fn is_current(&self, sample: &Sample, now: Instant) -> bool {
-        self.generation.load(Ordering::SeqCst) == sample.generation
+        // In this order: a link that was lost and found again in between has bumped the
+        // generation before it could be heard again.
+        self.hears(now)
+            && self.generation.load(Ordering::SeqCst) == sample.generation
             && sample
                 .counters
                 .iter()
                 .all(|(slot, count)| self.counters[*slot as usize].load(Ordering::SeqCst) == *count)
-            && self.hears(now)
     }
 
     /// Whether pushes arrive, and are complete up to a moment less than L ago.
@@ -111,8 +108,15 @@ impl Freshness {
     }
 
     /// A key or tag has changed, or is about to be changed by this process.
+    ///
+    /// An empty name is the namespace's own token, on which everything depends: it ends the
+    /// generation, so that it shares its counter with no key.
     pub fn changed(&self, name: &str) {
-        self.counters[slot(name)].fetch_add(1, Ordering::SeqCst);
+        if name.is_empty() {
+            self.flushed();
+        } else {
+            self.counters[slot(name)].fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     /// Everything has changed.
@@ -128,8 +132,11 @@ impl Freshness {
 
     /// Everything up to `sent` has been heard.
     pub fn heartbeat(&self, sent: Instant, staleness: Duration) {
-        self.heard_until
-            .store(self.micros(sent + staleness), Ordering::SeqCst);
+        let staleness = u64::try_from(staleness.as_micros()).unwrap_or(u64::MAX);
+        self.heard_until.store(
+            self.micros(sent).saturating_add(staleness),
+            Ordering::SeqCst,
+        );
     }
 
     /// Pushes may be lost from now on.

@@ -10,9 +10,9 @@ mod freshness;
 mod sync {
     pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 
-    /// 32 KiB. With thousands of clears a second a chance neighbour is cleared along once in a
+    /// 128 KiB. With thousands of clears a second a chance neighbour is cleared along once in a
     /// while, which is a miss.
-    pub(super) const COUNTERS: usize = 4096;
+    pub(super) const COUNTERS: usize = 16_384;
 }
 
 use std::sync::Arc;
@@ -23,11 +23,15 @@ use quick_cache::Weighter;
 pub use self::freshness::{Freshness, Sample};
 use crate::entry::Entry;
 
-/// What an entry costs besides its bytes: map slots, allocations, header map. Measured with
-/// `tests/src/bin/overhead.rs`.
-const OVERHEAD: u64 = 600;
-/// What a header line costs besides its bytes.
-const HEADER: u64 = 104;
+/// What an entry costs besides its bytes and headers: map slots, allocations, the stored head.
+/// Measured with `tests/src/bin/overhead.rs`.
+const OVERHEAD: u64 = 360;
+/// What a header line costs besides its bytes: its place in the map, an allocation each for a name
+/// of its own and for the value.
+const HEADER: u64 = 230;
+/// The capacity is split evenly among locks, and an entry must fit into the share of one: twice the
+/// longest body that is stored by default.
+const ROOM_OF_A_LOCK: u64 = 4 << 20;
 /// Guess for sizing the map; it grows by itself.
 const USUAL_ENTRY: u64 = 4096;
 
@@ -61,8 +65,25 @@ impl LocalTier {
         let items = usize::try_from(capacity / USUAL_ENTRY)
             .unwrap_or(usize::MAX)
             .clamp(8, 1 << 16);
+        let locks = capacity / ROOM_OF_A_LOCK;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let options = quick_cache::OptionsBuilder::new()
+            .estimated_items_capacity(items)
+            .weight_capacity(capacity)
+            .shards(
+                usize::try_from(locks)
+                    .unwrap_or(usize::MAX)
+                    .clamp(1, processors * 4),
+            )
+            .build();
+        let options = options.expect("both capacities are set");
         Self {
-            entries: quick_cache::sync::Cache::with_weighter(items, capacity, Bytes),
+            entries: quick_cache::sync::Cache::with_options(
+                options,
+                Bytes,
+                quick_cache::DefaultHashBuilder::default(),
+                quick_cache::sync::DefaultLifecycle::default(),
+            ),
             freshness,
         }
     }
@@ -75,8 +96,12 @@ impl LocalTier {
             .then(|| Arc::clone(&held.entry))
     }
 
-    /// Takes an entry that a lookup found; `sample` is older than that lookup.
+    /// Takes an entry that a lookup found; `sample` is older than that lookup. What could not be
+    /// served anyway would only take the room of something that can.
     pub(crate) fn insert(&self, form: Box<[u8]>, entry: &Arc<Entry>, sample: Arc<Sample>) {
+        if !self.freshness.is_current(&sample, Instant::now()) {
+            return;
+        }
         self.entries.insert(
             form,
             Arc::new(Held {

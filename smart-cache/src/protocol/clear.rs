@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
-use crate::protocol::Target;
+use crate::local::Freshness;
+use crate::protocol::{Target, token_name};
 
 /// Pauses between repetitions grow from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -82,6 +83,18 @@ impl Wish {
         match self {
             Self::Keys(keys) => backend.clear(keys).await,
             Self::All => backend.clear_all().await,
+        }
+    }
+}
+
+impl Wish {
+    /// This process knows of its own clear before anybody tells it.
+    pub(crate) fn outdate(&self, freshness: &Freshness) {
+        match self {
+            Self::Keys(keys) => keys
+                .iter()
+                .for_each(|key| freshness.changed(&token_name(key))),
+            Self::All => freshness.flushed(),
         }
     }
 }
@@ -235,7 +248,13 @@ async fn repeat(retrying: Retrying, backend: Arc<dyn Backend>) {
         let (commands, newest) = pending.snapshot();
         for wish in &commands {
             match wish.send(&*backend).await {
-                Ok(()) => pending.acknowledged(wish, newest),
+                Ok(()) => {
+                    // Before the keys are trusted again: the push of this may be slow.
+                    if let Some(freshness) = backend.freshness() {
+                        wish.outdate(freshness);
+                    }
+                    pending.acknowledged(wish, newest);
+                }
                 Err(why) => tracing::debug!(cause = %why, "a repeated clear was not acknowledged"),
             }
         }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, Payload, Ticket};
 use crate::entry::Entry;
+use crate::error::BackendError;
 use crate::policy::Bypass;
 use crate::protocol::flight::{Flights, Landing, Leader, Seat};
 use crate::protocol::lease::HeldLease;
@@ -95,11 +96,7 @@ impl Taking<'_> {
             }
         }
         loop {
-            let ticket = match self
-                .backend
-                .ticket(self.target, self.dynamic, self.patience)
-                .await
-            {
+            let ticket = match self.ticket().await {
                 Ok(ticket) => ticket,
                 Err(why) => {
                     tracing::debug!(key = %self.target.key, cause = %why, "no ticket: the handler runs and stores nothing");
@@ -107,17 +104,14 @@ impl Taking<'_> {
                 }
             };
             match ticket {
-                Ticket::Held => return alone(seat, Bypass::Held),
-                Ticket::Filled(payload) => {
+                InHand::Held => return alone(seat, Bypass::Held),
+                InHand::Filled(payload) => {
                     if let Some(seat) = seat {
                         seat.look_again();
                     }
                     return Turn::Filled(payload);
                 }
-                Ticket::Lead(lease) => {
-                    let digest = lease.digest;
-                    let lease =
-                        HeldLease::new(Arc::clone(self.backend), Arc::clone(self.target), lease);
+                InHand::Lead(digest, lease) => {
                     let seat = seat.or_else(|| match self.flights.join(self.target.id, digest) {
                         Seat::Leader(leader) => Some(leader),
                         // Its lease has expired and is ours now: it answers its followers, we
@@ -126,13 +120,13 @@ impl Taking<'_> {
                     });
                     return lead(lease, seat);
                 }
-                Ticket::Busy(digest) if seat.is_none() => match self.sit(digest).await {
+                InHand::Busy(digest) if seat.is_none() => match self.sit(digest).await {
                     Sitting::Leads(leader, Some(lease)) => return lead(lease, Some(leader)),
                     // Nobody here runs it: this request asks for all that wait in this process.
                     Sitting::Leads(leader, None) => seat = Some(leader),
                     Sitting::Done(turn) => return turn,
                 },
-                Ticket::Busy(_) => {}
+                InHand::Busy(_) => {}
             }
             let now = Instant::now();
             if now >= self.deadline {
@@ -142,6 +136,29 @@ impl Taking<'_> {
             tokio::time::sleep(poll_pause().min(self.deadline - now)).await;
             self.patience = Instant::now() + self.timeout;
         }
+    }
+
+    /// Takes a ticket in a task of its own: when the request is cancelled meanwhile, the lease
+    /// that may be granted is given back instead of being left to expire.
+    async fn ticket(&self) -> Result<InHand, BackendError> {
+        let (backend, target) = (Arc::clone(self.backend), Arc::clone(self.target));
+        let (dynamic, patience) = (self.dynamic.to_vec(), self.patience);
+        let (tell, told) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let ticket = backend.ticket(&target, &dynamic, patience).await;
+            let in_hand = ticket.map(|ticket| match ticket {
+                Ticket::Lead(lease) => {
+                    InHand::Lead(lease.digest, HeldLease::new(backend, target, lease))
+                }
+                Ticket::Busy(digest) => InHand::Busy(digest),
+                Ticket::Filled(payload) => InHand::Filled(payload),
+                Ticket::Held => InHand::Held,
+            });
+            // Nobody listens any more: what is in hand is dropped, and so given back.
+            let _ = tell.send(in_hand);
+        });
+        told.await
+            .unwrap_or_else(|_| Err(BackendError::Disconnected("the runtime ended".into())))
     }
 
     /// Takes a seat and, as a follower, waits for the flight's end.
@@ -158,6 +175,14 @@ impl Taking<'_> {
             Landing::TooLate => Sitting::Done(Turn::Alone(Bypass::Wait)),
         }
     }
+}
+
+/// A ticket whose lease, if it grants one, is guarded.
+enum InHand {
+    Filled(Payload),
+    Lead(Digest, HeldLease),
+    Busy(Digest),
+    Held,
 }
 
 enum Sitting {

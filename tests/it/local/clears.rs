@@ -25,7 +25,11 @@ async fn a_local_hit_asks_nobody() {
     assert_eq!(after.local_hits, before.local_hits + 1000);
     assert_eq!(after.hits, before.hits + 1000, "a local hit is a hit");
     // The heartbeats of two connections may fall in between; the hits are not among them.
-    assert!(chaos.commands() - commands <= 6, "{}", chaos.commands() - commands);
+    assert!(
+        chaos.commands() - commands <= 6,
+        "{}",
+        chaos.commands() - commands
+    );
 }
 
 /// What one clear does to a warm node that is not the one that clears; the time it took.
@@ -41,7 +45,11 @@ async fn elsewhere(path: &str, clear: impl AsyncFn(&SmartCache)) -> Duration {
         let version = rows.write();
         clear(&there.cache).await;
         let answer = there.ask(path).await;
-        assert_eq!((answer.version, answer.local), (version, false), "one's own clear is heard at once");
+        assert_eq!(
+            (answer.version, answer.local),
+            (version, false),
+            "one's own clear is heard at once"
+        );
         slowest = slowest.max(here.until(path, version).await);
     }
     println!("{path}: heard elsewhere after at most {slowest:?}");
@@ -77,7 +85,10 @@ async fn a_namespace_cleared_elsewhere_ends_local_hits() {
 
 #[tokio::test]
 async fn a_blocking_clear_elsewhere_ends_local_hits() {
-    let took = elsewhere("/page/1", async |cache| cache.clear_blocking("page:1").unwrap()).await;
+    let took = elsewhere("/page/1", async |cache| {
+        cache.clear_blocking("page:1").unwrap();
+    })
+    .await;
     assert!(took < MARGIN, "{took:?}");
 }
 
@@ -94,7 +105,12 @@ async fn a_clear_ends_nothing_else() {
     here.until("/page/1", 1).await;
     assert!(here.ask("/page/2").await.local);
     // Another namespace on the same server is nobody's business.
-    let other = Node::at(&server.url(), &smart_cache_tests::harness::namespace(), &rows).await;
+    let other = Node::at(
+        &server.url(),
+        &smart_cache_tests::harness::namespace(),
+        &rows,
+    )
+    .await;
     other.warm("/page/2").await;
     other.cache.clear_all().await.unwrap();
     other.warm("/page/2").await;
@@ -108,7 +124,10 @@ async fn long_and_odd_keys_are_heard_of_too() {
     use smart_cache::smart_cache;
 
     #[smart_cache("{key}")]
-    async fn named(axum::extract::State(rows): axum::extract::State<Rows>, Path(key): Path<String>) -> String {
+    async fn named(
+        axum::extract::State(rows): axum::extract::State<Rows>,
+        Path(key): Path<String>,
+    ) -> String {
         format!("{} {}", key.len(), rows.read())
     }
 
@@ -126,7 +145,11 @@ async fn long_and_odd_keys_are_heard_of_too() {
     }
     let [here, there] = nodes;
     let long = "k".repeat(2000);
-    for (path, key) in [(format!("/{long}"), long.as_str()), ("/%23a".to_owned(), "#a"), ("/%C3%BC".to_owned(), "\u{fc}")] {
+    for (path, key) in [
+        (format!("/{long}"), long.as_str()),
+        ("/%23a".to_owned(), "#a"),
+        ("/%C3%BC".to_owned(), "\u{fc}"),
+    ] {
         here.warm(&path).await;
         there.warm(&path).await;
         let version = rows.write();
@@ -137,7 +160,8 @@ async fn long_and_odd_keys_are_heard_of_too() {
 }
 
 /// No push helps here: the connection that pushes arrive on is frozen.
-#[tokio::test]
+// The blocking clear must not stop the proxy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ones_own_clear_is_heard_without_the_server() {
     let server = RedisServer::start().await;
     let chaos = Chaos::in_front_of(server.address()).await;
@@ -155,14 +179,25 @@ async fn ones_own_clear_is_heard_without_the_server() {
         let again = node.warm(path).await;
         assert_eq!(again.version, version, "{path}");
     }
-    assert!(node.ask("/page/2").await.local, "the tier is live, though it hears nothing");
+    assert!(
+        node.ask("/page/2").await.local,
+        "the tier is live, though it hears nothing"
+    );
     let version = rows.write();
     node.cache.clear_blocking("page:1").unwrap();
     assert_eq!(node.ask("/page/1").await.version, version);
     node.warm("/page/1").await;
     let version = rows.write();
     let request = Request::put("/write/1").body(Body::empty()).unwrap();
-    assert!(node.router.clone().oneshot(request).await.unwrap().status().is_success());
+    assert!(
+        node.router
+            .clone()
+            .oneshot(request)
+            .await
+            .unwrap()
+            .status()
+            .is_success()
+    );
     assert_eq!(node.ask("/page/1").await.version, version + 1);
     node.warm("/page/1").await;
     let version = rows.write();

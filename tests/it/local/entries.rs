@@ -68,7 +68,10 @@ async fn a_capacity_of_nothing_is_no_local_tier() {
     assert!(!is_ever_local(&node, "/page/1").await);
     assert!(node.cache.stats().hits > 0);
     assert_eq!(node.cache.stats().local, None);
-    assert!(!server.cli(&["CLIENT", "LIST"]).contains("resp=3"), "nobody listens for nothing");
+    assert!(
+        !server.cli(&["CLIENT", "LIST"]).contains("resp=3"),
+        "nobody listens for nothing"
+    );
 }
 
 #[tokio::test]
@@ -124,13 +127,8 @@ async fn the_weight_never_exceeds_the_capacity() {
     node.live().await;
     for id in 0..600 {
         let path = format!("/body/{id}/{}", 100 + (id * 37) % 4000);
-        node.ask(&path).await;
-        eventually("a hit", async || {
-            let before = node.cache.stats().hits;
-            node.ask(&path).await;
-            (node.cache.stats().hits > before).then_some(())
-        })
-        .await;
+        // Its first hit may stay out: the push of its own store can come after it.
+        node.warm(&path).await;
         assert!(node.local().bytes <= capacity, "{:?}", node.local());
     }
     assert!(node.local().bytes > capacity / 2, "{:?}", node.local());
@@ -140,12 +138,23 @@ async fn the_weight_never_exceeds_the_capacity() {
 async fn a_staleness_that_cannot_be_kept_is_refused() {
     let server = RedisServer::start().await;
     for staleness in [Duration::ZERO, Duration::from_millis(19), Duration::MAX] {
-        let refused = builder(&server.url(), "n").local_staleness(staleness).build().await;
-        let why = refused.expect_err("a staleness that cannot be kept").to_string();
+        let refused = builder(&server.url(), "n")
+            .local_staleness(staleness)
+            .build()
+            .await;
+        let why = refused
+            .expect_err("a staleness that cannot be kept")
+            .to_string();
         assert!(why.contains("local_staleness"), "{why}");
     }
-    for staleness in [Duration::from_millis(20), Duration::from_secs(365 * 24 * 3600)] {
+    for staleness in [
+        Duration::from_millis(20),
+        Duration::from_secs(365 * 24 * 3600),
+    ] {
         let node = builder(&server.url(), "n").local_staleness(staleness);
-        Node::built(node, &Rows::default()).await.warm("/page/1").await;
+        Node::built(node, &Rows::default())
+            .await
+            .warm("/page/1")
+            .await;
     }
 }

@@ -15,7 +15,11 @@ async fn the_memory_backend_is_answered_for_too() {
         .flush(StartFlush::Never);
     let rows = Rows::default();
     let node = Node::built(cache, &rows).await;
-    for (path, key) in [("/page/1", "page:1"), ("/page/1", "pages"), ("/list/1", "part")] {
+    for (path, key) in [
+        ("/page/1", "page:1"),
+        ("/page/1", "pages"),
+        ("/list/1", "part"),
+    ] {
         for _ in 0..20 {
             node.warm(path).await;
             let version = rows.write();
@@ -34,7 +38,12 @@ async fn two_caches_of_one_process_hear_each_other() {
     let server = RedisServer::start().await;
     let (namespace, rows) = (namespace(), Rows::default());
     let near = Node::at(&server.url(), &namespace, &rows).await;
-    let other = Node::at(&server.url(), &smart_cache_tests::harness::namespace(), &rows).await;
+    let other = Node::at(
+        &server.url(),
+        &smart_cache_tests::harness::namespace(),
+        &rows,
+    )
+    .await;
     let twin = Node::at(&server.url(), &namespace, &rows).await;
     for node in [&near, &other, &twin] {
         node.warm("/page/1").await;
@@ -43,11 +52,17 @@ async fn two_caches_of_one_process_hear_each_other() {
     near.cache.clear("page:1").await.unwrap();
     assert_eq!(near.ask("/page/1").await.version, version);
     assert!(twin.until("/page/1", version).await < MARGIN);
-    assert!(other.ask("/page/1").await.version < version, "another namespace is another cache");
+    assert!(
+        other.ask("/page/1").await.version < version,
+        "another namespace is another cache"
+    );
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 /// The connection that hears lived on a runtime that is gone: nothing may be served until another

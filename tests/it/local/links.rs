@@ -29,7 +29,13 @@ impl Stage {
         let other = Node::at(&server.url(), &namespace, &rows).await;
         near.warm("/page/1").await;
         other.warm("/page/1").await;
-        Self { server, chaos, rows, near, other }
+        Self {
+            server,
+            chaos,
+            rows,
+            near,
+            other,
+        }
     }
 
     /// Another node writes and clears; `near` is asked until long after L. When, after the clear was
@@ -43,7 +49,10 @@ impl Stage {
             let began = cleared.elapsed();
             let answer = self.near.ask("/page/1").await;
             if answer.version < version {
-                assert!(answer.local, "only the local tier may be behind: {answer:?}");
+                assert!(
+                    answer.local,
+                    "only the local tier may be behind: {answer:?}"
+                );
                 last = Some(began);
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -55,7 +64,9 @@ impl Stage {
     fn tracking(&self) -> Vec<String> {
         let clients = self.server.cli(&["CLIENT", "LIST"]);
         let field = |line: &str, name: &str| {
-            line.split(' ').find_map(|field| field.strip_prefix(name)).map(str::to_owned)
+            line.split(' ')
+                .find_map(|field| field.strip_prefix(name))
+                .map(str::to_owned)
         };
         clients
             .lines()
@@ -83,7 +94,9 @@ async fn frozen(marked_only: bool, direction: Direction) {
         stage.chaos.freeze(direction);
     }
     let last = stage.last_old_answer().await;
-    println!("frozen {direction:?}, tracking only: {marked_only}: last old answer after {last:?}, L = {L:?}");
+    println!(
+        "frozen {direction:?}, tracking only: {marked_only}: last old answer after {last:?}, L = {L:?}"
+    );
     assert!(last.is_none_or(|last| last <= L), "{last:?}");
     assert!(!stage.near.local().live);
     if marked_only {
@@ -170,7 +183,11 @@ async fn a_cut_tracking_link_ends_everything() {
         assert_eq!((answer.version, answer.local), (version, false));
     }
     assert!(stage.near.cache.stats().available);
-    assert_eq!(stage.near.local().entries, 1, "what cannot be served is not collected either");
+    assert_eq!(
+        stage.near.local().entries,
+        1,
+        "what cannot be served is not collected either"
+    );
     stage.chaos.accept_connections();
     recovers(&stage).await;
 }
@@ -197,7 +214,10 @@ async fn a_link_cut_before_the_push_arrives_ends_everything() {
         stage.chaos.freeze_marked(Direction::Replies);
         let version = stage.rows.write();
         stage.other.cache.clear("page:1").await.unwrap();
-        assert!(stage.near.ask("/page/1").await.version < version, "the push is on its way");
+        assert!(
+            stage.near.ask("/page/1").await.version < version,
+            "the push is on its way"
+        );
         stage.chaos.cut_marked();
         stage.chaos.thaw_marked(Direction::Replies);
         assert!(stage.near.until("/page/1", version).await < MARGIN);
@@ -221,8 +241,16 @@ async fn a_server_that_restarts_empty_or_with_its_data_serves_nothing_from_befor
         assert!(stage.near.until("/page/1", version).await < MARGIN);
         stage.server.restart().await;
         for _ in 0..50 {
-            assert_eq!(stage.near.ask("/page/1").await.version, version, "saved: {saved}");
-            assert_eq!(stage.other.ask("/page/1").await.version, version, "saved: {saved}");
+            assert_eq!(
+                stage.near.ask("/page/1").await.version,
+                version,
+                "saved: {saved}"
+            );
+            assert_eq!(
+                stage.other.ask("/page/1").await.version,
+                version,
+                "saved: {saved}"
+            );
         }
         stage.other.live().await;
         recovers(&stage).await;
@@ -270,8 +298,14 @@ async fn a_tracking_connection_to_another_server_is_not_believed() {
     stage.chaos.cut_marked();
     stage.near.dead().await;
     eventually("an attempt on the other server", async || {
-        let info: String = redis::cmd("INFO").arg("stats").query_async(&mut raw).await.unwrap();
-        let connections = info.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+        let info: String = redis::cmd("INFO")
+            .arg("stats")
+            .query_async(&mut raw)
+            .await
+            .unwrap();
+        let connections = info
+            .lines()
+            .find_map(|line| line.strip_prefix("total_connections_received:"));
         (connections.unwrap().trim().parse::<u64>().unwrap() > 3).then_some(())
     })
     .await;

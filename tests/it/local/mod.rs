@@ -143,11 +143,17 @@ impl Node {
     }
 
     async fn live(&self) {
-        eventually("the local tier to be live", async || self.local().live.then_some(())).await;
+        eventually("the local tier to be live", async || {
+            self.local().live.then_some(())
+        })
+        .await;
     }
 
     async fn dead(&self) {
-        eventually("the local tier to be off", async || (!self.local().live).then_some(())).await;
+        eventually("the local tier to be off", async || {
+            (!self.local().live).then_some(())
+        })
+        .await;
     }
 
     /// Asks this node alone: nobody else may ask it meanwhile, or the hits could not be told apart.
@@ -160,7 +166,11 @@ impl Node {
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let text = std::str::from_utf8(&body).unwrap();
         let version = text.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { version, local, length: body.len() }
+        Answer {
+            version,
+            local,
+            length: body.len(),
+        }
     }
 
     /// Asks until the node answers from its memory.

@@ -1,5 +1,7 @@
 //! Clears that have not landed yet, and those that land by repetition.
 
+use std::future::Future as _;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -44,7 +46,10 @@ async fn a_pending_clear_ends_local_hits_of_its_keys() {
 /// request. When it has landed, this node must not need a push to know of it.
 #[test]
 fn a_remembered_clear_that_lands_is_ones_own() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let (server, chaos) = runtime.block_on(async {
         let server = RedisServer::start().await;
         let chaos = Chaos::in_front_of(server.address()).await;
@@ -53,19 +58,22 @@ fn a_remembered_clear_that_lands_is_ones_own() {
     chaos.mark("TRACKING");
     let (namespace, rows) = (namespace(), Rows::default());
     let node = runtime.block_on(Node::at(&chaos.url(), &namespace, &rows));
-    let writing = runtime.block_on(async {
+    let request = Request::put("/write/1").body(Body::empty()).unwrap();
+    let mut writing = Box::pin(node.router.clone().oneshot(request));
+    runtime.block_on(async {
         node.warm("/page/1").await;
         chaos.freeze_marked(Direction::Replies);
-        let request = Request::put("/write/1").body(Body::empty()).unwrap();
-        let mut writing = Box::pin(node.router.clone().oneshot(request));
         // As far as the commit, and no further.
         let before = rows.read();
         std::future::poll_fn(|context| {
-            assert!(std::future::Future::poll(writing.as_mut(), context).is_pending());
-            if rows.read() > before { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+            assert!(writing.as_mut().poll(context).is_pending());
+            if rows.read() > before {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
-        writing
     });
     // No runtime here.
     drop(writing);

@@ -28,16 +28,24 @@ async fn start(server: &RedisServer, namespace: &str) -> Process {
         ("SMART_REDIS_TIMEOUT", "5s".to_owned()),
         ("SMART_REDIS_LOCAL_STALENESS", "20s".to_owned()),
     ];
-    let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let environment: Vec<_> = environment
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
     let mut program = Program::start(env!("CARGO_BIN_EXE_load"), &["local", "0"], &environment);
     let address = program.line_with("listening on ").await;
-    Process { _program: program, client: Client::of(address.parse().unwrap()) }
+    Process {
+        _program: program,
+        client: Client::of(address.parse().unwrap()),
+    }
 }
 
 /// How many MGETs the server has executed: a local hit is none.
 fn lookups(server: &RedisServer) -> u64 {
     let stats = server.cli(&["INFO", "commandstats"]);
-    let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_mget:calls="));
+    let line = stats
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_mget:calls="));
     line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
 }
 
@@ -69,13 +77,20 @@ async fn a_clear_is_heard_by_every_process() {
                 process.client.get("/item/1").await;
             }
         }
-        assert_eq!(lookups(&server), before, "every process answers from its own memory");
+        assert_eq!(
+            lookups(&server),
+            before,
+            "every process answers from its own memory"
+        );
         let mut runs = 0;
         for process in &processes {
             runs += calls(process).await;
         }
         if round % 2 == 0 {
-            assert_eq!(server.cli(&["DEL", &format!("{{{namespace}}}:t:item:1")]), "1");
+            assert_eq!(
+                server.cli(&["DEL", &format!("{{{namespace}}}:t:item:1")]),
+                "1"
+            );
         } else {
             assert_eq!(server.cli(&["FLUSHALL"]), "OK");
         }

@@ -13,7 +13,11 @@ async fn lines_of(program: &str, arguments: &[&str]) -> Vec<String> {
 /// It fails by itself when an old answer comes later than L.
 #[tokio::test]
 async fn the_staleness_stays_below_its_bound() {
-    let lines = lines_of(env!("CARGO_BIN_EXE_staleness"), &["--rounds", "1", "--staleness-ms", "200"]).await;
+    let lines = lines_of(
+        env!("CARGO_BIN_EXE_staleness"),
+        &["--rounds", "1", "--staleness-ms", "200"],
+    )
+    .await;
     assert!(lines.iter().any(|line| line.contains("200")));
 }
 
@@ -26,5 +30,9 @@ async fn a_small_capacity_is_kept_under_fills_and_clears() {
 /// Three processes write, clear and read; their links are killed, their tokens evicted meanwhile.
 #[tokio::test]
 async fn no_process_serves_what_was_cleared() {
-    lines_of(env!("CARGO_BIN_EXE_stress_local"), &["--seconds", "5", "--seed", "1"]).await;
+    lines_of(
+        env!("CARGO_BIN_EXE_stress_local"),
+        &["--seconds", "5", "--seed", "1"],
+    )
+    .await;
 }

@@ -14,7 +14,10 @@ async fn when(path: &str, command: impl Fn(&str) -> redis::Cmd) {
     for _ in 0..5 {
         node.warm(path).await;
         let version = rows.write();
-        let _: redis::Value = command(&format!("{{{namespace}}}:t:")).query_async(&mut raw).await.unwrap();
+        let _: redis::Value = command(&format!("{{{namespace}}}:t:"))
+            .query_async(&mut raw)
+            .await
+            .unwrap();
         let took = node.until(path, version).await;
         assert!(took < MARGIN, "{took:?}");
     }
@@ -36,27 +39,48 @@ async fn flushall_ends_local_hits() {
 
 #[tokio::test]
 async fn an_evicted_token_ends_local_hits() {
-    when("/page/1", |tokens| command(&["DEL", &format!("{tokens}page:1")])).await;
-    when("/page/1", |tokens| command(&["UNLINK", &format!("{tokens}pages")])).await;
+    when("/page/1", |tokens| {
+        command(&["DEL", &format!("{tokens}page:1")])
+    })
+    .await;
+    when("/page/1", |tokens| {
+        command(&["UNLINK", &format!("{tokens}pages")])
+    })
+    .await;
     when("/page/1", |tokens| command(&["DEL", tokens])).await;
-    when("/list/1", |tokens| command(&["DEL", &format!("{tokens}part")])).await;
+    when("/list/1", |tokens| {
+        command(&["DEL", &format!("{tokens}part")])
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn an_expired_token_ends_local_hits() {
-    when("/page/1", |tokens| command(&["PEXPIRE", &format!("{tokens}page:1"), "1"])).await;
+    when("/page/1", |tokens| {
+        command(&["PEXPIRE", &format!("{tokens}page:1"), "1"])
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn an_overwritten_or_renamed_token_ends_local_hits() {
-    when("/page/1", |tokens| command(&["SET", &format!("{tokens}page:1"), ":another:1"])).await;
-    when("/page/1", |tokens| command(&["RENAME", &format!("{tokens}page:1"), "elsewhere"])).await;
+    when("/page/1", |tokens| {
+        command(&["SET", &format!("{tokens}page:1"), ":another:1"])
+    })
+    .await;
+    when("/page/1", |tokens| {
+        command(&["RENAME", &format!("{tokens}page:1"), "elsewhere"])
+    })
+    .await;
 }
 
 /// Redis evicts by itself here, and says so as if the tokens had been deleted.
 #[tokio::test]
 async fn memory_pressure_ends_local_hits() {
-    let server = RedisServer::options().memory("3mb", "allkeys-random").start().await;
+    let server = RedisServer::options()
+        .memory("3mb", "allkeys-random")
+        .start()
+        .await;
     let (namespace, rows) = (namespace(), Rows::default());
     let node = Node::at(&server.url(), &namespace, &rows).await;
     node.warm("/page/1").await;
@@ -64,8 +88,18 @@ async fn memory_pressure_ends_local_hits() {
     let mut raw = server.connection().await;
     let token = format!("{{{namespace}}}:t:page:1");
     let mut filled = 0;
-    while redis::cmd("EXISTS").arg(&token).query_async::<bool>(&mut raw).await.unwrap() {
-        let () = redis::cmd("SET").arg(format!("other:{filled}")).arg("x".repeat(10_000)).query_async(&mut raw).await.unwrap();
+    while redis::cmd("EXISTS")
+        .arg(&token)
+        .query_async::<bool>(&mut raw)
+        .await
+        .unwrap()
+    {
+        let () = redis::cmd("SET")
+            .arg(format!("other:{filled}"))
+            .arg("x".repeat(10_000))
+            .query_async(&mut raw)
+            .await
+            .unwrap();
         filled += 1;
         assert!(filled < 20_000, "the token is never evicted");
     }

@@ -54,8 +54,13 @@ async fn a_clear_elsewhere_and_ones_own_ticket_in_one_turn_are_heard() {
         let token = format!("{{{namespace}}}:t:page:1");
         let other = "/page/2";
         server.freeze();
-        let clear = in_one_turn(&server, &[&["DEL", &token]]);
-        let asking = { let node = node.clone(); async move { node.ask(other).await } };
+        let delete = ["DEL", token.as_str()];
+        let commands = [&delete[..]];
+        let clear = in_one_turn(&server, &commands);
+        let asking = {
+            let node = node.clone();
+            async move { node.ask(other).await }
+        };
         let thaw = async {
             // Both have been written by then: the sockets take them whether or not anybody reads.
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -78,12 +83,25 @@ impl Listener {
         let (sender, pushes) = tokio::sync::mpsc::unbounded_channel();
         let client = redis::Client::open(server.url()).unwrap();
         let info = client.get_connection_info().clone();
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let config = AsyncConnectionConfig::new().set_push_sender(sender).set_response_timeout(None);
+        let settings = info
+            .redis_settings()
+            .clone()
+            .set_protocol(ProtocolVersion::RESP3);
+        let config = AsyncConnectionConfig::new()
+            .set_push_sender(sender)
+            .set_response_timeout(None);
         let client = redis::Client::open(info.set_redis_settings(settings)).unwrap();
-        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
+        let mut connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .unwrap();
         let mut tracking = redis::cmd("CLIENT");
-        tracking.arg("TRACKING").arg("ON").arg("BCAST").arg("PREFIX").arg("t:");
+        tracking
+            .arg("TRACKING")
+            .arg("ON")
+            .arg("BCAST")
+            .arg("PREFIX")
+            .arg("t:");
         if noloop {
             tracking.arg("NOLOOP");
         }
@@ -93,11 +111,20 @@ impl Listener {
 
     /// The names that were pushed before a PONG that was asked for now.
     async fn heard(&mut self) -> Vec<String> {
-        let _: Value = redis::cmd("PING").query_async(&mut self.connection).await.unwrap();
+        let _: Value = redis::cmd("PING")
+            .query_async(&mut self.connection)
+            .await
+            .unwrap();
         let mut names = Vec::new();
         while let Ok(push) = self.pushes.try_recv() {
-            if push.kind == PushKind::Invalidate && let Some(Value::Array(found)) = push.data.first() {
-                names.extend(found.iter().map(|name| redis::from_redis_value_ref::<String>(name).unwrap()));
+            if push.kind == PushKind::Invalidate
+                && let Some(Value::Array(found)) = push.data.first()
+            {
+                names.extend(
+                    found
+                        .iter()
+                        .map(|name| redis::from_redis_value_ref::<String>(name).unwrap()),
+                );
             }
         }
         names
@@ -116,7 +143,10 @@ async fn heard_of_a_delete_behind_ones_own_mint(noloop: bool) -> Vec<String> {
     for _ in 0..200 {
         listener.heard().await;
         server.freeze();
-        deleting.write_all(b"*2\r\n$3\r\nDEL\r\n$3\r\nt:k\r\n").await.unwrap();
+        deleting
+            .write_all(b"*2\r\n$3\r\nDEL\r\n$3\r\nt:k\r\n")
+            .await
+            .unwrap();
         let mut set = redis::cmd("SET");
         set.arg("t:k").arg("new").arg("GET");
         let mut own = listener.connection.clone();
@@ -127,7 +157,9 @@ async fn heard_of_a_delete_behind_ones_own_mint(noloop: bool) -> Vec<String> {
         };
         let (before, ()) = tokio::join!(minting, thaw);
         let mut reply = [0; 16];
-        within("the reply", deleting.read(&mut reply)).await.unwrap();
+        within("the reply", deleting.read(&mut reply))
+            .await
+            .unwrap();
         if before.unwrap().is_none() {
             // Deleted first, then minted, in one turn.
             return listener.heard().await;
@@ -142,7 +174,10 @@ async fn heard_of_a_delete_behind_ones_own_mint(noloop: bool) -> Vec<String> {
 #[tokio::test]
 async fn noloop_loses_the_delete_of_another() {
     let heard = heard_of_a_delete_behind_ones_own_mint(true).await;
-    assert!(heard.is_empty(), "the negative control no longer fails: {heard:?}");
+    assert!(
+        heard.is_empty(),
+        "the negative control no longer fails: {heard:?}"
+    );
     let heard = heard_of_a_delete_behind_ones_own_mint(false).await;
     assert_eq!(heard, ["t:k"]);
 }
@@ -156,7 +191,10 @@ async fn the_tracking_connection_asks_for_broadcasts_and_not_for_noloop() {
     let _node = Node::at(&chaos.url(), &namespace(), &Rows::default()).await;
     let command = captured.taken().await;
     let words = String::from_utf8_lossy(command.message()).to_uppercase();
-    assert!(words.contains("BCAST") && words.contains("PREFIX"), "{words}");
+    assert!(
+        words.contains("BCAST") && words.contains("PREFIX"),
+        "{words}"
+    );
     assert!(!words.contains("NOLOOP"), "{words}");
 }
 
@@ -177,11 +215,17 @@ async fn a_reply_and_its_push_in_one_read_leave_nothing_old_behind() {
         // The lookup has been executed, the clear too; neither its answer nor the push is here.
         chaos.freeze(Direction::Replies);
         let executed = chaos.capture("MGET");
-        let asking = { let (near, path) = (near.clone(), path.clone()); tokio::spawn(async move { near.ask(&path).await }) };
+        let asking = {
+            let (near, path) = (near.clone(), path.clone());
+            tokio::spawn(async move { near.ask(&path).await })
+        };
         executed.taken().await;
         let lookups = "cmdstat_mget";
         eventually("the lookup to be executed", async || {
-            server.cli(&["INFO", "commandstats"]).contains(lookups).then_some(())
+            server
+                .cli(&["INFO", "commandstats"])
+                .contains(lookups)
+                .then_some(())
         })
         .await;
         let version = rows.write();

@@ -5,6 +5,7 @@ mod bodies;
 mod bypass;
 mod clearing;
 mod clears_attribute;
+mod corners;
 mod corruption;
 mod failures;
 mod flight;

@@ -4,7 +4,7 @@ use axum::extract::Path;
 use axum::routing::get as on_get;
 use axum::{Extension, Router};
 use smart_cache::{SmartCache, depends_on, smart_cache};
-use smart_cache_tests::harness::RedisServer;
+use smart_cache_tests::harness::{RedisServer, eventually};
 
 use super::{HIT, get, in_memory, redis_at, status_of, stored};
 
@@ -90,6 +90,9 @@ async fn what_a_forgotten_build_has_left_is_removed_and_what_a_living_one_has_is
         .unwrap();
     let _ = server.cli(&["HSET", "{n}:builds", "living", &format!("{now} program")]);
     let cache = redis_at(&server.url()).build().await.unwrap();
+    // A table that does not name the sweeping build itself is not believed.
+    let announced = || (server.cli(&["HEXISTS", "{n}:builds", "v"]) == "1").then_some(());
+    eventually("the announcement of this build", async || announced()).await;
     assert_eq!(cache.sweep().await.unwrap(), 10);
     assert_eq!(names(&server, "{n}:?:forgotten:*"), 0);
     assert_eq!(names(&server, "{n}:e:living:*"), 10);

@@ -26,7 +26,9 @@ async fn page(
     Path((section, id)): Path<(u64, u64)>,
     axum::extract::RawQuery(query): axum::extract::RawQuery,
 ) -> String {
-    let size = query.and_then(|query| query.strip_prefix("size=")?.parse().ok()).unwrap_or(0);
+    let size = query
+        .and_then(|query| query.strip_prefix("size=")?.parse().ok())
+        .unwrap_or(0);
     format!("{section} {id} {}", "x".repeat(size))
 }
 
@@ -37,7 +39,10 @@ async fn main() -> ExitCode {
     let capacity = number_after("--capacity").unwrap_or(8 << 20);
     let mut random = Random::seeded(number_after("--seed").unwrap_or(1));
     // Redis is bounded too: what it evicts is heard of.
-    let server = RedisServer::options().memory("100mb", "allkeys-lru").start().await;
+    let server = RedisServer::options()
+        .memory("100mb", "allkeys-lru")
+        .start()
+        .await;
     let cache = SmartCache::builder()
         .url(&server.url())
         .backend(BackendKind::Redis)
@@ -58,8 +63,15 @@ async fn main() -> ExitCode {
         let stats = cache.stats();
         println!(
             "{:>5} s  RSS {:>6.1} MiB  weight {:>5.2} MiB  at most {:>5.2}  entries {:>5}  hits {:>8}  local {:>8}  misses {:>8}  clears {:>7}",
-            began.elapsed().as_secs(), mebi(resident_bytes()), mebi(local().bytes), mebi(heaviest),
-            local().entries, stats.hits, stats.local_hits, stats.misses, stats.clears,
+            began.elapsed().as_secs(),
+            mebi(resident_bytes()),
+            mebi(local().bytes),
+            mebi(heaviest),
+            local().entries,
+            stats.hits,
+            stats.local_hits,
+            stats.misses,
+            stats.clears,
         );
     };
     while began.elapsed() < length {
@@ -72,8 +84,14 @@ async fn main() -> ExitCode {
         let response = router.clone().oneshot(request).await.expect("an answer");
         response.into_body().collect().await.expect("a body");
         match random.below(200) {
-            0..8 => cache.clear(format!("page:{id}")).await.expect("Redis is there"),
-            8 => cache.clear(format!("section:{}", id % 50)).await.expect("Redis is there"),
+            0..8 => cache
+                .clear(format!("page:{id}"))
+                .await
+                .expect("Redis is there"),
+            8 => cache
+                .clear(format!("section:{}", id % 50))
+                .await
+                .expect("Redis is there"),
             9 if random.below(500) == 0 => cache.clear_all().await.expect("Redis is there"),
             _ => {}
         }

@@ -54,10 +54,22 @@ impl Node {
     async fn ask(&self) -> (u64, bool) {
         let before = self.cache.stats().local_hits;
         let request = Request::get("/").body(Body::empty()).expect("a request");
-        let response = self.router.clone().oneshot(request).await.expect("an answer");
+        let response = self
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("an answer");
         let local = self.cache.stats().local_hits > before;
-        let body = response.into_body().collect().await.expect("a body").to_bytes();
-        let version = std::str::from_utf8(&body).ok().and_then(|text| text.parse().ok());
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .expect("a body")
+            .to_bytes();
+        let version = std::str::from_utf8(&body)
+            .ok()
+            .and_then(|text| text.parse().ok());
         (version.expect("a version"), local)
     }
 
@@ -95,14 +107,28 @@ impl Frozen {
 }
 
 /// When the last request with an old answer began, after the clear was acknowledged.
-async fn round(stage: &Stage, frozen: Frozen, bound: Duration, offset: Duration) -> Option<Duration> {
-    let Stage { chaos, near, other, version } = stage;
+async fn round(
+    stage: &Stage,
+    frozen: Frozen,
+    bound: Duration,
+    offset: Duration,
+) -> Option<Duration> {
+    let Stage {
+        chaos,
+        near,
+        other,
+        version,
+    } = stage;
     near.warm().await;
     // At another moment between two heartbeats each time.
     tokio::time::sleep(offset).await;
     frozen.freeze(chaos);
     let new = version.fetch_add(1, Ordering::SeqCst) + 1;
-    other.cache.clear("page").await.expect("the other node's link is whole");
+    other
+        .cache
+        .clear("page")
+        .await
+        .expect("the other node's link is whole");
     let cleared = Instant::now();
     let mut last = None;
     while cleared.elapsed() < bound * 2 + Duration::from_millis(300) {
@@ -129,27 +155,49 @@ async fn main() -> ExitCode {
     let bounds = number_after("--staleness-ms").map_or_else(|| vec![200, 500, 1000], |ms| vec![ms]);
     let server = RedisServer::start().await;
     let mut kept = true;
-    println!("{:>8}  {:<12} {:>7} {:>12} {:>12}  bound", "L", "frozen", "rounds", "median last", "latest");
+    println!(
+        "{:>8}  {:<12} {:>7} {:>12} {:>12}  bound",
+        "L", "frozen", "rounds", "median last", "latest"
+    );
     for bound in bounds.into_iter().map(Duration::from_millis) {
         let chaos = Chaos::in_front_of(server.address()).await;
         chaos.mark("TRACKING");
         let (namespace, version) = (namespace(), Arc::default());
         let near = Node::at(&chaos.url(), &namespace, bound, &version).await;
         let other = Node::at(&server.url(), &namespace, bound, &version).await;
-        let stage = Stage { chaos, near, other, version };
+        let stage = Stage {
+            chaos,
+            near,
+            other,
+            version,
+        };
         for frozen in [Frozen::Pushes, Frozen::Heartbeats, Frozen::Everything] {
             let mut lasts = Vec::new();
             for number in 0..rounds {
                 let offset = bound.mul_f64(number as f64 / rounds as f64 / 4.0);
-                lasts.push(round(&stage, frozen, bound, offset).await.unwrap_or_default());
+                lasts.push(
+                    round(&stage, frozen, bound, offset)
+                        .await
+                        .unwrap_or_default(),
+                );
             }
             lasts.sort_unstable();
             let (median, latest) = (lasts[lasts.len() / 2], lasts[lasts.len() - 1]);
             let holds = latest <= bound;
             kept &= holds;
             let said = if holds { "kept" } else { "BROKEN" };
-            println!("{:>8}  {:<12} {rounds:>7} {:>12} {:>12}  {said}", format!("{bound:?}"), format!("{frozen:?}"), format!("{median:.0?}"), format!("{latest:.0?}"));
+            println!(
+                "{:>8}  {:<12} {rounds:>7} {:>12} {:>12}  {said}",
+                format!("{bound:?}"),
+                format!("{frozen:?}"),
+                format!("{median:.0?}"),
+                format!("{latest:.0?}")
+            );
         }
     }
-    if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if kept {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -286,6 +286,7 @@ impl Backend for MemoryBackend {
             let mut state = self.lock();
             for key in keys {
                 state.tokens.remove(key.as_str());
+                self.freshness.changed(&token_name(key));
                 for id in state.index.remove(key.as_str()).unwrap_or_default() {
                     state.entries.remove(&id);
                 }
@@ -309,6 +310,7 @@ impl Backend for MemoryBackend {
             };
             state.entries.clear();
             state.index.clear();
+            self.freshness.flushed();
             Ok(())
         })
     }

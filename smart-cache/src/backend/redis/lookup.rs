@@ -6,25 +6,28 @@
 //! an idle one sends at once. Every lookup of a batch is sent after all of its requests had
 //! arrived, so none of them is answered with something from before its arrival.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
 use redis::{Cmd, Value};
 use tokio::runtime::{Handle, Id};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 
 use super::Core;
 use super::reply::{Tokens, array, belongs_to, digest};
-use super::up::Up;
 use crate::backend::{Lookup, Payload};
 use crate::entry::EntryId;
 use crate::error::BackendError;
 use crate::local::Sample;
 use crate::protocol::{Digest, Target, token_name};
 
-/// Entries of one MGET; the next batch is sent right behind it.
+/// Entries and names of one MGET; the next batch is sent right behind it.
 const MOST_ENTRIES: usize = 64;
+const MOST_NAMES: usize = 1024;
+/// About as many bytes as one answer should have: who shares a batch waits for all of it.
+const MOST_BYTES: usize = 512 << 10;
 /// The two digests in front of every entry.
 pub(super) const DIGESTS: usize = 80;
 /// In place of the second digest when an entry has no dynamic tags.
@@ -32,7 +35,11 @@ const NO_DYNAMIC: [u8; 40] = [b'-'; 40];
 
 /// The batch that lookups join at the moment.
 #[derive(Debug, Default)]
-pub(super) struct Batches(Mutex<Arc<Batch>>);
+pub(super) struct Batches {
+    newest: Mutex<Arc<Batch>>,
+    /// Bytes of an entry as of late.
+    usual: AtomicUsize,
+}
 
 /// Lookups that are sent together.
 #[derive(Debug, Default)]
@@ -40,7 +47,7 @@ struct Batch {
     /// What is to be sent; taken by whoever sends it, and then nobody joins any more.
     question: Mutex<Question>,
     /// What came of it, for everybody who joined.
-    outcome: OnceLock<Result<Vec<Lookup>, BackendError>>,
+    outcome: OnceLock<Result<Vec<Judged>, BackendError>>,
     landed: Notify,
 }
 
@@ -61,8 +68,7 @@ struct Mget {
     name: String,
 }
 
-/// One entry of a batch. The tags are no part of its id, so it is shared only by requests that
-/// depend on the same ones.
+/// One entry of a batch, shared by requests that ask for it with the same tags.
 #[derive(Debug)]
 struct Slot {
     id: EntryId,
@@ -96,9 +102,23 @@ impl Mget {
 }
 
 impl Batches {
+    /// How many entries fit into one batch, as large as they have been of late.
+    fn room(&self) -> usize {
+        let usual = self.usual.load(Ordering::Relaxed).max(1);
+        (MOST_BYTES / usual).clamp(1, MOST_ENTRIES)
+    }
+
+    /// Takes the size of the newest entries into account.
+    fn saw(&self, bytes: usize, entries: usize) {
+        let usual = self.usual.load(Ordering::Relaxed);
+        let newest = bytes.checked_div(entries).unwrap_or(usual);
+        self.usual
+            .store((3 * usual + newest) / 4, Ordering::Relaxed);
+    }
+
     /// Joins the open batch, or opens one. The one who opens it must see to it that it is sent.
     fn join(&self, core: &Core, target: &Target) -> Joined {
-        let mut newest = lock(&self.0);
+        let mut newest = lock(&self.newest);
         let joined = newest.join(core, target);
         if let Some((slot, opened)) = joined {
             return Joined {
@@ -147,7 +167,10 @@ impl Batch {
         {
             return Some((slot, opened));
         }
-        if slots.len() >= MOST_ENTRIES {
+        let names_so_far: usize = slots.iter().map(Slot::tokens).sum();
+        let fits =
+            names_so_far + 1 + target.tags.len() <= MOST_NAMES && slots.len() < core.batches.room();
+        if !fits && !slots.is_empty() {
             return None;
         }
         mget.add(|name| names.push_entry(name, target.id));
@@ -166,23 +189,35 @@ impl Batch {
     }
 
     /// Waits until the batch has landed.
-    async fn outcome(&self, slot: usize) -> Result<Lookup, BackendError> {
+    async fn outcome(
+        &self,
+        core: &Core,
+        slot: usize,
+        deadline: Instant,
+    ) -> Result<Lookup, BackendError> {
         // Made before the look, so that a landing in between is not missed.
         let landed = self.landed.notified();
         if self.outcome.get().is_none() {
             landed.await;
         }
         match self.outcome.get() {
-            Some(Ok(lookups)) => lookups
-                .get(slot)
-                .cloned()
-                .ok_or_else(|| BackendError::Protocol("an answer is missing".into())),
+            Some(Ok(judged)) => match judged.get(slot) {
+                Some(Judged::Known(lookup)) => Ok(lookup.clone()),
+                Some(Judged::Tagged(tagged, lookup)) => {
+                    // One of those who share it asks; the others take its answer.
+                    lookup
+                        .get_or_try_init(|| tagged.look_up(core, deadline))
+                        .await
+                        .cloned()
+                }
+                None => Err(BackendError::Protocol("an answer is missing".into())),
+            },
             Some(Err(why)) => Err(why.clone()),
             None => Err(BackendError::Disconnected("the lookup was dropped".into())),
         }
     }
 
-    fn land(&self, outcome: Result<Vec<Lookup>, BackendError>) {
+    fn land(&self, outcome: Result<Vec<Judged>, BackendError>) {
         // Only the first landing counts; the guard's own is for a runtime that ended.
         let _ = self.outcome.set(outcome);
         self.landed.notify_waiters();
@@ -213,111 +248,129 @@ pub(super) async fn look_up(
         tokio::spawn(async move {
             // The other requests that are ready join first.
             tokio::task::yield_now().await;
-            let outcome = send(&core, &sending.0).await;
+            let outcome = send(&core, &sending.0, deadline).await;
             sending.0.land(outcome);
         });
     }
-    joined.batch.outcome(joined.slot).await
+    joined.batch.outcome(core, joined.slot, deadline).await
 }
 
-async fn send(core: &Core, batch: &Batch) -> Result<Vec<Lookup>, BackendError> {
+async fn send(core: &Core, batch: &Batch, deadline: Instant) -> Result<Vec<Judged>, BackendError> {
     let question = std::mem::replace(&mut *lock(&batch.question), Question::Sent);
     let Question::Open(mget, slots, _) = question else {
         return Ok(Vec::new());
     };
-    let deadline = Instant::now() + core.shared.options.timeout;
     let up = core.link.up(deadline).await?;
     let mut replies = array(up.call(&mget.command, deadline).await?)?;
     let id = up.id();
-    let mut lookups = Vec::with_capacity(slots.len());
-    let mut at = 1;
+    let mut outcome = Vec::with_capacity(slots.len());
+    let (mut at, mut bytes) = (1, 0);
     for slot in slots {
         let end = at + 1 + slot.tokens();
         if replies.len() < end {
             return Err(BackendError::Protocol("an answer is missing".into()));
         }
-        let entry = std::mem::replace(&mut replies[at], Value::Nil);
-        let lookup = match Tokens::read(replies[..1].iter().chain(&replies[at + 1..end])) {
-            Tokens::Held => Lookup::Held,
-            Tokens::Missing => judge(core, &up, entry, None, None, deadline).await?,
-            Tokens::Whole(tokens) => {
-                let digest = belongs_to(tokens[0], &id).then(|| digest(&tokens));
-                judge(core, &up, entry, digest, slot.sample, deadline).await?
-            }
+        let entry = match std::mem::replace(&mut replies[at], Value::Nil) {
+            Value::BulkString(entry) => Some(Bytes::from(entry)),
+            // Nothing, or something of another type, which is no entry either.
+            _ => None,
         };
-        lookups.push(lookup);
+        bytes += entry.as_ref().map_or(0, Bytes::len);
+        outcome.push(
+            match Tokens::read(replies[..1].iter().chain(&replies[at + 1..end])) {
+                Tokens::Held => Judged::Known(Lookup::Held),
+                Tokens::Missing => judge(entry, None, None),
+                Tokens::Whole(tokens) => {
+                    let digest = belongs_to(tokens[0], &id).then(|| digest(&tokens));
+                    judge(entry, digest, slot.sample)
+                }
+            },
+        );
         at = end;
     }
-    Ok(lookups)
+    core.batches.saw(bytes, outcome.len());
+    Ok(outcome)
 }
 
-/// Whether an entry proves that it is current.
-async fn judge(
-    core: &Core,
-    up: &Up,
-    entry: Value,
+/// What the first answer says of an entry.
+#[derive(Debug)]
+enum Judged {
+    Known(Lookup),
+    /// Its static tokens vouch for it; those of the tags that its handler had found are still to
+    /// be asked for.
+    Tagged(Box<Tagged>, OnceCell<Lookup>),
+}
+
+/// An entry that lists tags which its handler had found.
+#[derive(Debug)]
+struct Tagged {
+    payload: Payload,
+    tags: Vec<Arc<str>>,
+    /// Of the tokens of these tags, as of the store.
+    second: [u8; 40],
     digest: Option<Digest>,
-    mut sample: Option<Sample>,
-    deadline: Instant,
-) -> Result<Lookup, BackendError> {
-    let miss = |dynamic| Lookup::Miss { digest, dynamic };
-    let Value::BulkString(entry) = entry else {
-        return Ok(miss(Vec::new()));
-    };
-    let entry = Bytes::from(entry);
+    sample: Option<Sample>,
+}
+
+/// Whether an entry proves that it is current, as far as its static tokens tell.
+fn judge(entry: Option<Bytes>, digest: Option<Digest>, sample: Option<Sample>) -> Judged {
+    let miss = |dynamic| Judged::Known(Lookup::Miss { digest, dynamic });
     // One mark behind the digests tells whether the entry expires; then comes the payload.
-    if entry.len() <= DIGESTS {
-        return Ok(miss(Vec::new()));
-    }
+    let Some(entry) = entry.filter(|entry| entry.len() > DIGESTS) else {
+        return miss(Vec::new());
+    };
     let (first, second) = (&entry[..40], &entry[40..DIGESTS]);
     // What has a time to live would outlive it in a local tier.
-    let is_permanent = entry[DIGESTS] == b'f';
+    let sample = sample.filter(|_| entry[DIGESTS] == b'f');
     let payload = Payload::from(entry.slice(DIGESTS + 1..));
     let is_current = digest.is_some_and(|digest| digest.as_bytes() == first);
     if second == NO_DYNAMIC {
-        let sampled = || payload.sampled(sample.filter(|_| is_permanent));
-        return Ok(if is_current {
-            Lookup::Hit(sampled())
+        return if is_current {
+            Judged::Known(Lookup::Hit(payload.sampled(sample)))
         } else {
             miss(Vec::new())
-        });
+        };
     }
-    let dynamic = payload.dynamic();
-    if let (Some(sample), Some(freshness)) = (&mut sample, &core.shared.freshness) {
-        let names: Vec<_> = dynamic.iter().map(|tag| token_name(tag)).collect();
-        freshness.extend(sample, names.iter().map(|name| &**name));
+    let tags = payload.dynamic();
+    match <[u8; 40]>::try_from(second) {
+        Ok(second) if is_current && !tags.is_empty() => {
+            let tagged = Tagged {
+                payload,
+                tags,
+                second,
+                digest,
+                sample,
+            };
+            Judged::Tagged(Box::new(tagged), OnceCell::new())
+        }
+        _ => miss(tags),
     }
-    let found = if is_current {
-        dynamic_digest(core, up, &dynamic, deadline).await?
-    } else {
-        None
-    };
-    let is_whole = found.is_some_and(|digest| digest.as_bytes() == second);
-    Ok(if is_whole {
-        Lookup::Hit(payload.sampled(sample.filter(|_| is_permanent)))
-    } else {
-        miss(dynamic)
-    })
 }
 
-/// The digest of the tokens of tags that a handler had found; `None` when one is missing.
-async fn dynamic_digest(
-    core: &Core,
-    up: &Up,
-    tags: &[Arc<str>],
-    deadline: Instant,
-) -> Result<Option<Digest>, BackendError> {
-    if tags.is_empty() {
-        return Ok(None);
-    }
-    let mut mget = Mget::new();
-    for tag in tags {
-        mget.add(|name| core.shared.names.push_token(name, tag));
-    }
-    let replies = array(up.call(&mget.command, deadline).await?)?;
-    match Tokens::read(replies.iter()) {
-        Tokens::Whole(tokens) => Ok(Some(digest(&tokens))),
-        Tokens::Held | Tokens::Missing => Ok(None),
+impl Tagged {
+    /// Asks for the tokens of the tags that the handler had found.
+    async fn look_up(&self, core: &Core, deadline: Instant) -> Result<Lookup, BackendError> {
+        let mut sample = self.sample.clone();
+        if let (Some(sample), Some(freshness)) = (&mut sample, &core.shared.freshness) {
+            // Before their question is sent.
+            let names: Vec<_> = self.tags.iter().map(|tag| token_name(tag)).collect();
+            freshness.extend(sample, names.iter().map(|name| &**name));
+        }
+        let mut mget = Mget::new();
+        for tag in &self.tags {
+            mget.add(|name| core.shared.names.push_token(name, tag));
+        }
+        let up = core.link.up(deadline).await?;
+        let replies = array(up.call(&mget.command, deadline).await?)?;
+        Ok(match Tokens::read(replies.iter()) {
+            Tokens::Whole(tokens) if *digest(&tokens).as_bytes() == self.second => {
+                Lookup::Hit(self.payload.clone().sampled(sample))
+            }
+            _ => Lookup::Miss {
+                digest: self.digest,
+                dynamic: self.tags.clone(),
+            },
+        })
     }
 }
 

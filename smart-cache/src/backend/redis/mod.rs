@@ -12,6 +12,7 @@ mod names;
 mod options;
 mod reply;
 mod scripts;
+mod sweep;
 mod ticket;
 #[cfg(feature = "tls")]
 mod tls;
@@ -93,6 +94,7 @@ impl RedisBackend {
         if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
             tls::install_provider();
         }
+        options.check()?;
         let address = info.addr().to_string();
         let client = redis::Client::open(info.clone()).map_err(|error| ConfigError::Invalid {
             name: "SMART_REDIS_URL".to_owned(),
@@ -241,7 +243,7 @@ impl Backend for RedisBackend {
         Box::pin(async move {
             let Ok((up, _)) = self.up().await else { return };
             for key in keys {
-                if let Err(why) = caretaker::reclaim(&self.core.shared, &up, &key).await {
+                if let Err(why) = sweep::reclaim(&self.core.shared, &up, &key).await {
                     tracing::debug!(%key, cause = %why, "reclaiming stopped; the sweep goes on with it");
                     return;
                 }
@@ -252,7 +254,7 @@ impl Backend for RedisBackend {
     fn sweep(&self) -> BoxFuture<'_, Result<u64, BackendError>> {
         Box::pin(async move {
             let (up, _) = self.up().await?;
-            caretaker::sweep(&self.core.shared, &up).await
+            sweep::sweep(&self.core.shared, &up).await
         })
     }
 

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::config;
+use crate::error::ConfigError;
+
 /// How a [`RedisBackend`](super::RedisBackend) behaves; [`RedisOptions::default`] is what the environment gives when
 /// nothing is set.
 #[derive(Debug, Clone)]
@@ -42,6 +45,33 @@ impl Default for RedisOptions {
             server_id: None,
             tracking: true,
             staleness: Duration::from_secs(1),
+        }
+    }
+}
+
+impl RedisOptions {
+    /// What the environment and the builder check too: these become parts of names and tokens.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let checked = |name: &str, value: &str, outcome: Result<(), &'static str>| {
+            outcome.map_err(|allowed| ConfigError::Invalid {
+                name: name.to_owned(),
+                value: value.to_owned(),
+                allowed: allowed.to_owned(),
+            })
+        };
+        checked(
+            "namespace",
+            &self.namespace,
+            config::check_namespace(&self.namespace),
+        )?;
+        checked(
+            "version",
+            &self.version,
+            config::check_version(&self.version),
+        )?;
+        match &self.server_id {
+            Some(id) => checked("server_id", id, config::check_server_id(id)),
+            None => Ok(()),
         }
     }
 }

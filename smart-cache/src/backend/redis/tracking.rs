@@ -98,10 +98,10 @@ async fn hear(shared: &Shared, up: &Up, freshness: &Arc<Freshness>) -> Ended {
         .arg(shared.names.token_prefix());
     match tokio::time::timeout(limit, connection.send_packed_command(&tracking)).await {
         Ok(Ok(Value::Okay)) => {}
-        Ok(Ok(Value::ServerError(error))) => return Ended::Unsupported(error.to_string()),
-        Ok(Err(error)) if !error.is_unrecoverable_error() => {
+        Ok(Ok(Value::ServerError(error))) if is_final(Some(error.code())) => {
             return Ended::Unsupported(error.to_string());
         }
+        Ok(Err(error)) if is_final(error.code()) => return Ended::Unsupported(error.to_string()),
         Ok(other) => return Ended::Lost(format!("{other:?}")),
         Err(_) => return Ended::Lost("no answer to CLIENT TRACKING".to_owned()),
     }
@@ -167,11 +167,19 @@ async fn connect(
         .await
     {
         Ok(connection) => Ok((connection, hearing)),
-        Err(error) if error.kind() == redis::ErrorKind::RESP3NotSupported => {
+        Err(error)
+            if error.kind() == redis::ErrorKind::RESP3NotSupported || is_final(error.code()) =>
+        {
             Err(Ended::Unsupported(error.to_string()))
         }
         Err(error) => Err(Ended::Lost(crate::config::redact(&error.to_string()))),
     }
+}
+
+/// Whether the server will say the same the next time: it does not know the command, or the user
+/// may not use it. A password that is wrong or a script that keeps it busy may be over soon.
+fn is_final(code: Option<&str>) -> bool {
+    matches!(code, Some("ERR" | "NOPERM" | "NOPROTO"))
 }
 
 /// Called in the order in which things arrive on the connection.

@@ -1,0 +1,223 @@
+//! The road of a clear: local counters, the command, and what becomes of a wish that was not
+//! acknowledged.
+//!
+//! Invariant: a wish that was uttered is acknowledged, or it is pending. Nothing drops it: not a
+//! cancelled caller, not a runtime that ends while the command is on its way.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::backend::Backend;
+use crate::cache::SmartCache;
+use crate::error::{BackendError, ClearError};
+use crate::key::IntoKeys;
+use crate::protocol::clear::Wish;
+
+/// Keys of one clear whose entries are freed at once; the sweep frees the others.
+const MOST_RECLAIMED: usize = 1_000;
+
+impl SmartCache {
+    /// Makes every answer that was cached under these keys or tags gone, on every node.
+    ///
+    /// Returns after the backend has acknowledged it: from then on no lookup anywhere returns an
+    /// answer whose handler started before, and copies in other processes' memory end when they
+    /// hear of it: one network hop later, and within `SMART_REDIS_LOCAL_STALENESS` at worst. One round trip for any number of keys and entries;
+    /// idempotent. Dropping the returned future does not stop the clear.
+    ///
+    /// # Errors
+    /// [`ClearError::Unacknowledged`] when the backend did not answer or refused. This process
+    /// then distrusts the keys at once and repeats the clear until it lands; other processes may
+    /// serve the old answers until then. [`ClearError::EmptyKey`] when a key is empty: nothing
+    /// is cleared then.
+    ///
+    /// # Example
+    /// ```
+    /// # async fn example(cache: smart_cache::SmartCache) -> Result<(), smart_cache::ClearError> {
+    /// cache.clear(format!("product:{}", 7)).await?;
+    /// cache.clear(["products", "category:3"]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Pitfalls
+    /// Clear after the commit: what is cleared before may be filled again from the old rows (and
+    /// is then healed only after `SMART_REDIS_SETTLE`). A key is exact: no prefixes, no globs;
+    /// what must fall together shares a tag.
+    pub async fn clear(&self, keys: impl IntoKeys) -> Result<(), ClearError> {
+        self.clear_detached(self.wish(keys.into_keys())?).await
+    }
+
+    /// Makes everything in this cache's namespace gone, on every node; nothing else in the same
+    /// Redis is touched.
+    ///
+    /// # Errors
+    /// As [`SmartCache::clear`].
+    pub async fn clear_all(&self) -> Result<(), ClearError> {
+        self.is_set_up()?;
+        self.clear_detached(Wish::All).await
+    }
+
+    /// [`SmartCache::clear`] for code that cannot await: it blocks the thread, at most for
+    /// `SMART_REDIS_TIMEOUT` plus a handshake. It may be called anywhere, also on a runtime's
+    /// thread.
+    ///
+    /// # Errors
+    /// As [`SmartCache::clear`].
+    pub fn clear_blocking(&self, keys: impl IntoKeys) -> Result<(), ClearError> {
+        self.block_on(self.wish(keys.into_keys())?)
+    }
+
+    /// [`SmartCache::clear_all`] for code that cannot await.
+    ///
+    /// # Errors
+    /// As [`SmartCache::clear`].
+    pub fn clear_all_blocking(&self) -> Result<(), ClearError> {
+        self.is_set_up()?;
+        self.block_on(Wish::All)
+    }
+
+    fn wish(&self, mut keys: Vec<String>) -> Result<Wish, ClearError> {
+        self.is_set_up()?;
+        if keys.iter().any(String::is_empty) {
+            return Err(ClearError::EmptyKey);
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        crate::registry::advise(&keys);
+        Ok(Wish::Keys(keys))
+    }
+
+    /// Clears in a task of its own: a caller that is cancelled has committed all the same.
+    async fn clear_detached(&self, wish: Wish) -> Result<(), ClearError> {
+        let uttered = Uttered::new(self, wish);
+        let backend = Arc::clone(&self.inner.backend);
+        let task = tokio::spawn(uttered.send(backend));
+        task.await
+            .unwrap_or_else(|stopped| Err(dropped(&stopped.to_string())))
+    }
+
+    /// Clears in the background, where nobody can wait: a drop guard.
+    pub(crate) fn clear_in_background(&self, keys: Vec<String>) {
+        let Ok(wish) = self.wish(keys) else { return };
+        let uttered = Uttered::new(self, wish);
+        // Without a runtime the wish is pending as soon as it is dropped here.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(uttered.send(Arc::clone(&self.inner.backend)));
+        }
+    }
+
+    /// Runs a clear on the blocking runtime, over a connection that lives there: one of the
+    /// caller's runtime could not move while its thread is blocked.
+    fn block_on(&self, wish: Wish) -> Result<(), ClearError> {
+        let uttered = Uttered::new(self, wish);
+        let runtime = blocking_runtime()?;
+        let twin = self.inner.blocking_twin.get_or_init(|| {
+            let own = || Arc::clone(&self.inner.backend);
+            self.inner.backend.blocking_twin().unwrap_or_else(own)
+        });
+        let twin = Arc::clone(twin);
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        runtime.spawn(async move {
+            let _ = tell.send(uttered.send(twin).await);
+        });
+        told.recv()
+            .unwrap_or_else(|_| Err(dropped("the runtime for blocking clears has ended")))
+    }
+
+    /// This process knows of its own clear before anybody tells it. Before the command is sent
+    /// and after its answer: what was looked up in between may be of before or after.
+    pub(crate) fn distrust_local(&self, wish: &Wish) {
+        if let Some(local) = &self.inner.local {
+            wish.outdate(local.freshness());
+        }
+    }
+
+    /// Frees what an acknowledged clear has left behind.
+    fn reclaim(&self, wish: Wish) {
+        let (Wish::Keys(mut keys), Ok(permit)) =
+            (wish, Arc::clone(&self.inner.reclaiming).try_acquire_owned())
+        else {
+            return;
+        };
+        keys.truncate(MOST_RECLAIMED);
+        let backend = Arc::clone(&self.inner.backend);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                backend.reclaim(keys).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+/// A wish that is on its way; dropped before its outcome is known, it is pending.
+struct Uttered {
+    cache: SmartCache,
+    wish: Option<Wish>,
+}
+
+impl Uttered {
+    fn new(cache: &SmartCache, wish: Wish) -> Self {
+        Self {
+            cache: cache.clone(),
+            wish: Some(wish),
+        }
+    }
+
+    async fn send(mut self, backend: Arc<dyn Backend>) -> Result<(), ClearError> {
+        let Some(wish) = &self.wish else {
+            return Ok(());
+        };
+        self.cache.distrust_local(wish);
+        let outcome = wish.send(&*backend).await;
+        self.cache.distrust_local(wish);
+        self.cache.inner.counters.clear(outcome.is_ok());
+        match outcome {
+            Ok(()) => {
+                if let Some(wish) = self.wish.take() {
+                    self.cache.reclaim(wish);
+                }
+                Ok(())
+            }
+            Err(why) => {
+                tracing::error!(cause = %why, %wish, "a clear was not acknowledged: distrusting and repeating it");
+                Err(why.into())
+            }
+        }
+    }
+}
+
+impl Drop for Uttered {
+    fn drop(&mut self) {
+        if let Some(wish) = self.wish.take() {
+            self.cache.distrust_local(&wish);
+            self.cache
+                .inner
+                .pending
+                .add(&wish, &self.cache.inner.backend);
+        }
+    }
+}
+
+fn dropped(why: &str) -> ClearError {
+    BackendError::Disconnected(format!("the clear was interrupted: {why}").into()).into()
+}
+
+/// One runtime on a thread of its own, for callers that block.
+fn blocking_runtime() -> Result<&'static tokio::runtime::Handle, ClearError> {
+    static RUNTIME: OnceLock<Option<tokio::runtime::Handle>> = OnceLock::new();
+    let handle = RUNTIME.get_or_init(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .ok()?;
+        let handle = runtime.handle().clone();
+        let thread = std::thread::Builder::new().name("smart-cache-blocking".to_owned());
+        thread
+            .spawn(move || runtime.block_on(std::future::pending::<()>()))
+            .ok()?;
+        Some(handle)
+    });
+    handle
+        .as_ref()
+        .ok_or_else(|| BackendError::Disconnected("no thread for blocking clears".into()).into())
+}
