@@ -7,12 +7,12 @@ mod args; // what stands in the attribute's parentheses
 mod check; // the rules that a handler must keep
 mod clears_cache; // what is particular to `#[clears_cache]`
 mod expand; // model to tokens: what both attributes make of a function
-mod fallback;
+mod fallback; // what is emitted when the function cannot be rewritten
 mod handler; // the user's function, as a model
 mod lint; // `#[expect]`s that the rewritten function would no longer fulfil
 mod smart_cache; // what is particular to `#[smart_cache]`
 mod template; // "product:{id}"
-mod values; // the arguments, one type each // what is emitted when the function cannot be rewritten
+mod values; // the arguments, one type each
 
 use proc_macro::TokenStream;
 

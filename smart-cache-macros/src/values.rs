@@ -207,9 +207,7 @@ fn storable_status(literal: &Lit) -> Result<u16> {
     };
     match LitInt::base10_parse::<u16>(number) {
         Ok(206) => error("206 is a part of a body and is never stored"),
-        Ok(304) => error(
-            "304 has no body of its own and is never stored; the cache answers conditional requests itself",
-        ),
+        Ok(304) => error("304 has no body of its own and is never stored"),
         Ok(500..=599) => error("a server error is never stored"),
         Ok(status @ 200..=499) => Ok(status),
         _ => error("this is not the status of a response; write one from 200 to 499"),

@@ -287,6 +287,28 @@ async fn a_slow_link_keeps_the_bound() {
     recovers(&stage).await;
 }
 
+/// A PING is answered before a clear, the PONG arrives after it, and the push of the clear never does.
+#[tokio::test]
+async fn a_pong_that_arrives_after_a_clear_does_not_vouch_for_it() {
+    let delay = L * 3 / 5;
+    let stage = Stage::with(L).await;
+    for _ in 0..3 {
+        stage.chaos.delay(delay);
+        stage.near.warm("/page/1").await;
+        let freeze = async {
+            // Between the last PONG from before the clear and the push of the clear.
+            tokio::time::sleep(delay * 9 / 10).await;
+            stage.chaos.freeze_marked(Direction::Replies);
+        };
+        let (last, ()) = tokio::join!(stage.last_old_answer(), freeze);
+        println!("a late PONG: last old answer after {last:?}, L = {L:?}");
+        assert!(last.is_none_or(|last| last <= L), "{last:?}");
+        stage.chaos.thaw_marked(Direction::Replies);
+        stage.chaos.delay(Duration::ZERO);
+        stage.near.live().await;
+    }
+}
+
 /// The address moves to another server, but only for the connection that hears.
 #[tokio::test]
 async fn a_tracking_connection_to_another_server_is_not_believed() {
