@@ -203,7 +203,8 @@ struct Raw {
 }
 
 async fn raw_get(State(raw): State<Raw>, Path(id): Path<u64>) -> Result<Response, StatusCode> {
-    let (mut connection, key) = (raw.connection, format!("raw:{id}"));
+    // Another size of body is another key: a server may outlive a run.
+    let (mut connection, key) = (raw.connection, format!("raw:{}:{id}", raw.ready.body.len()));
     let failed = |_| StatusCode::BAD_GATEWAY;
     let found: Option<Vec<u8>> = redis::cmd("GET")
         .arg(&key)
