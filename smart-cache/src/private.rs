@@ -184,3 +184,63 @@ impl Drop for ClearGuard {
 pub fn never<T>() -> T {
     unreachable!("stands behind `if false`")
 }
+
+/// Parts of the road of a hit, for the benches alone.
+pub mod bench {
+    use bytes::Bytes;
+    use http::{HeaderMap, StatusCode, Uri};
+
+    use crate::codec::{self, Head};
+    use crate::entry::{Answer, EntryId};
+    use crate::key::{Identity, IgnoredQuery, QueryRule, Seen, Variant};
+
+    /// Key and variant of a request with two parts and a query; the length of the form.
+    pub fn form(uri: &Uri, ignored: &str) -> usize {
+        let mut variant = Variant::new();
+        variant.push(7);
+        variant.query();
+        variant.key(format_args!("item:{}", 7));
+        let ignored = IgnoredQuery::parse(ignored);
+        let seen = Seen {
+            identity: Identity {
+                type_name: "bench::item",
+                place: ("bench.rs", 1, 1),
+                state: "()",
+            },
+            uri,
+            rewritten: None,
+            query: QueryRule::AllBut(&ignored),
+            query_named: false,
+            vary: &[],
+            headers: None,
+        };
+        variant.into_form(&seen).as_bytes().len()
+    }
+
+    /// An answer as stored bytes.
+    pub fn encode(body: &Bytes) -> Bytes {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            "content-type",
+            http::HeaderValue::from_static("application/json"),
+        );
+        let answer = Answer {
+            status: StatusCode::OK,
+            headers,
+            body: body.clone(),
+            created: std::time::SystemTime::UNIX_EPOCH,
+            took: std::time::Duration::ZERO,
+        };
+        let head = Head {
+            key: "item:7".into(),
+            tags: Vec::new(),
+            dynamic: Vec::new(),
+        };
+        codec::encode(EntryId::of(b"bench"), &head, &answer).into()
+    }
+
+    /// Whether stored bytes are an answer.
+    pub fn decode(bytes: &Bytes) -> bool {
+        codec::decode(EntryId::of(b"bench"), bytes).is_some()
+    }
+}

@@ -1,14 +1,13 @@
 //! The steps of a hit, and many requests for one cold page: `cargo bench -p smart-cache-tests`.
 //!
-//! Key and variant, and the codec, have no public face of their own: each is shown as the difference
-//! between two roads that differ in it alone.
+//! `form` and `codec` measure one step each; the others are whole roads through a router.
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, RawQuery};
-use axum::http::{Request, header};
+use axum::http::{Request, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
@@ -160,4 +159,22 @@ fn flight(bencher: Bencher<'_, '_>, requests: u32) {
             black_box(tasks.join_all().await);
         });
     });
+}
+
+#[divan::bench]
+fn form(bencher: Bencher) {
+    let uri = Uri::from_static("/shop/items/7?page=2&q=lamp&utm_source=x");
+    bencher.bench_local(|| smart_cache::private::bench::form(black_box(&uri), "utm_*"));
+}
+
+#[divan::bench(args = [1 << 10, 64 << 10])]
+fn encode(bencher: Bencher, length: usize) {
+    let body = Bytes::from_static(&BODY[..length]);
+    bencher.bench_local(|| smart_cache::private::bench::encode(black_box(&body)));
+}
+
+#[divan::bench(args = [1 << 10, 64 << 10])]
+fn decode(bencher: Bencher, length: usize) {
+    let bytes = smart_cache::private::bench::encode(&Bytes::from_static(&BODY[..length]));
+    bencher.bench_local(|| assert!(smart_cache::private::bench::decode(black_box(&bytes))));
 }

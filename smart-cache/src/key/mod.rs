@@ -1,14 +1,15 @@
 //! What a request asks for: the key that can be cleared, and the variant under it.
 
+mod form;
 mod into_keys;
 mod part;
 mod pattern;
 mod query;
 mod variant;
 
+pub(crate) use form::{Form, Identity, Seen};
 pub use into_keys::IntoKeys;
 pub use part::{BodyPart, HeaderPart, KeyPart, Shows};
 pub(crate) use pattern::{Template, nearest};
 pub(crate) use query::{IgnoredQuery, QueryRule};
 pub use variant::Variant;
-pub(crate) use variant::{Form, Identity, Seen};

@@ -5,10 +5,6 @@
 
 use std::fmt::{Arguments, Display, Write as _};
 
-use http::{HeaderMap, Uri};
-
-use super::query::{QueryRule, normalise};
-
 /// Collects what the parts of a request show ([`KeyPart`](crate::KeyPart)) into the variant.
 ///
 /// The request's path, the handler's identity and its state type are in every variant and need
@@ -29,8 +25,8 @@ use super::query::{QueryRule, normalise};
 #[derive(Debug)]
 pub struct Variant {
     /// Fields, one behind the other.
-    bytes: Vec<u8>,
-    query: QueryUse,
+    pub(super) bytes: Vec<u8>,
+    pub(super) query: QueryUse,
     bypass: bool,
     nameless: bool,
 }
@@ -40,29 +36,29 @@ const USUAL_FORM: usize = 384;
 
 /// How much of the query the handler can see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum QueryUse {
+pub(super) enum QueryUse {
     Unseen,
     Normalised,
     Exact,
 }
 
 /// Tags in front of each field; part of the identity of stored entries.
-mod tag {
-    pub(super) const KEY: u8 = b'k';
-    pub(super) const TAG: u8 = b't';
-    pub(super) const IDENTITY: u8 = b'h';
-    pub(super) const PLACE: u8 = b'l';
-    pub(super) const STATE: u8 = b's';
-    pub(super) const PATH: u8 = b'p';
-    pub(super) const REWRITTEN: u8 = b'r';
-    pub(super) const QUERY: u8 = b'q';
-    pub(super) const QUERY_PRESENT: u8 = b'?';
-    pub(super) const EXACT_URI: u8 = b'u';
-    pub(super) const HEADER: u8 = b'v';
-    pub(super) const HEADER_ABSENT: u8 = b'-';
-    pub(super) const VALUE: u8 = b'x';
-    pub(super) const ABSENT: u8 = b'0';
-    pub(super) const PRESENT: u8 = b'1';
+pub(super) mod tag {
+    pub(in crate::key) const KEY: u8 = b'k';
+    pub(in crate::key) const TAG: u8 = b't';
+    pub(in crate::key) const IDENTITY: u8 = b'h';
+    pub(in crate::key) const PLACE: u8 = b'l';
+    pub(in crate::key) const STATE: u8 = b's';
+    pub(in crate::key) const PATH: u8 = b'p';
+    pub(in crate::key) const REWRITTEN: u8 = b'r';
+    pub(in crate::key) const QUERY: u8 = b'q';
+    pub(in crate::key) const QUERY_PRESENT: u8 = b'?';
+    pub(in crate::key) const EXACT_URI: u8 = b'u';
+    pub(in crate::key) const HEADER: u8 = b'v';
+    pub(in crate::key) const HEADER_ABSENT: u8 = b'-';
+    pub(in crate::key) const VALUE: u8 = b'x';
+    pub(in crate::key) const ABSENT: u8 = b'0';
+    pub(in crate::key) const PRESENT: u8 = b'1';
 }
 
 impl Variant {
@@ -143,50 +139,6 @@ impl Variant {
     pub(crate) fn is_nameless(&self) -> bool {
         self.nameless
     }
-
-    /// Adds what is in every variant.
-    pub(crate) fn into_form(self, seen: &Seen<'_>) -> Form {
-        let mut out = self.bytes;
-        field(&mut out, tag::IDENTITY, seen.identity.type_name.as_bytes());
-        let (file, line, column) = seen.identity.place;
-        field(&mut out, tag::PLACE, file.as_bytes());
-        field(&mut out, tag::PLACE, &line.to_le_bytes());
-        field(&mut out, tag::PLACE, &column.to_le_bytes());
-        field(&mut out, tag::STATE, seen.identity.state.as_bytes());
-        field(&mut out, tag::PATH, seen.uri.path().as_bytes());
-        if let Some(rewritten) = seen.rewritten {
-            field(&mut out, tag::REWRITTEN, rewritten.path().as_bytes());
-        }
-        let uri = seen.rewritten.unwrap_or(seen.uri);
-        match (self.query, seen.query_named) {
-            (QueryUse::Unseen, false) => {}
-            (QueryUse::Exact, _) => {
-                field(&mut out, tag::EXACT_URI, seen.uri.to_string().as_bytes());
-                field(&mut out, tag::EXACT_URI, uri.to_string().as_bytes());
-            }
-            (QueryUse::Normalised, _) | (QueryUse::Unseen, true) => {
-                let each = |pair: &[u8]| field(&mut out, tag::QUERY, pair);
-                if normalise(uri.query(), seen.query, each) {
-                    out.push(tag::QUERY_PRESENT);
-                }
-            }
-        }
-        for name in seen.vary {
-            field(&mut out, tag::HEADER, name.as_bytes());
-            let mut values = seen
-                .headers
-                .into_iter()
-                .flat_map(|headers| headers.get_all(*name))
-                .peekable();
-            if values.peek().is_none() {
-                out.push(tag::HEADER_ABSENT);
-            }
-            for value in values {
-                field(&mut out, tag::VALUE, value.as_bytes());
-            }
-        }
-        Form(out)
-    }
 }
 
 /// `fmt::Write` for the end of a byte buffer.
@@ -196,210 +148,5 @@ impl std::fmt::Write for Appended<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         self.0.extend_from_slice(text.as_bytes());
         Ok(())
-    }
-}
-
-/// Which function answers: what is the same for all of its requests.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Identity {
-    /// Module, impl, function and generic arguments.
-    pub(crate) type_name: &'static str,
-    /// File, line and column tell apart two functions of one name in one function's blocks.
-    pub(crate) place: (&'static str, u32, u32),
-    /// The router's state: one function mounted with two types of state answers differently.
-    pub(crate) state: &'static str,
-}
-
-/// What of a request is in every variant.
-#[derive(Debug)]
-pub(crate) struct Seen<'a> {
-    pub(crate) identity: Identity,
-    pub(crate) uri: &'a Uri,
-    /// What the handler reads in its place, if a layer has changed it.
-    pub(crate) rewritten: Option<&'a Uri>,
-    pub(crate) query: QueryRule<'a>,
-    /// The attribute names parameters, so the query counts even if no extractor shows it.
-    pub(crate) query_named: bool,
-    pub(crate) vary: &'a [&'a str],
-    pub(crate) headers: Option<&'a HeaderMap>,
-}
-
-/// Key, tags and variant as bytes that two requests share if and only if they may share an
-/// answer.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Form(Vec<u8>);
-
-impl Form {
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// The key and the tags, in the order in which they were written.
-    pub(crate) fn names(&self) -> (Option<&str>, Vec<&str>) {
-        let (mut key, mut tags, mut rest) = (None, Vec::new(), self.0.as_slice());
-        while let Some((tag, tail)) = rest.split_first() {
-            rest = tail;
-            if matches!(
-                *tag,
-                tag::ABSENT | tag::PRESENT | tag::QUERY_PRESENT | tag::HEADER_ABSENT
-            ) {
-                continue;
-            }
-            let Some((bytes, tail)) = read_field(rest) else {
-                break;
-            };
-            rest = tail;
-            match *tag {
-                tag::KEY => key = std::str::from_utf8(bytes).ok(),
-                tag::TAG => tags.extend(std::str::from_utf8(bytes)),
-                _ => {}
-            }
-        }
-        (key, tags)
-    }
-}
-
-/// Writes one field: tag, length, bytes.
-fn field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
-    out.push(tag);
-    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-    out.extend_from_slice(bytes);
-}
-
-/// Length and bytes of a field behind its tag, and what follows.
-fn read_field(rest: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, tail) = rest.split_first_chunk::<4>()?;
-    tail.split_at_checked(u32::from_le_bytes(*length) as usize)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::IgnoredQuery;
-    use super::*;
-
-    fn bytes(uri: &str, fill: impl FnOnce(&mut Variant)) -> Vec<u8> {
-        let ignored = IgnoredQuery::default();
-        let mut variant = Variant::new();
-        fill(&mut variant);
-        variant.key(format_args!("k"));
-        let seen = Seen {
-            identity: Identity {
-                type_name: "f",
-                place: ("f.rs", 1, 1),
-                state: "()",
-            },
-            uri: &uri.parse().unwrap(),
-            rewritten: None,
-            query: QueryRule::AllBut(&ignored),
-            query_named: false,
-            vary: &[],
-            headers: None,
-        };
-        variant.into_form(&seen).0
-    }
-
-    #[test]
-    fn key_and_tags_are_found_again() {
-        let mut variant = Variant::new();
-        variant.push("p");
-        variant.absent();
-        variant.key(format_args!("k:{}", 1));
-        variant.tag(format_args!("a"));
-        variant.tag(format_args!("b"));
-        let ignored = IgnoredQuery::default();
-        let form = variant.into_form(&Seen {
-            identity: Identity {
-                type_name: "t",
-                place: ("f.rs", 1, 1),
-                state: "()",
-            },
-            uri: &"/k?a=1".parse().unwrap(),
-            rewritten: None,
-            query: QueryRule::AllBut(&ignored),
-            query_named: true,
-            vary: &["accept"],
-            headers: None,
-        });
-        assert_eq!(form.names(), (Some("k:1"), vec!["a", "b"]));
-    }
-
-    #[test]
-    fn a_separator_in_a_value_is_not_a_boundary() {
-        let joined = bytes("/", |v| {
-            v.push("a");
-            v.push("b:c");
-        });
-        let split = bytes("/", |v| {
-            v.push("a:b");
-            v.push("c");
-        });
-        let one = bytes("/", |v| {
-            v.push("ab:c");
-        });
-        assert!(joined != split && joined != one && split != one);
-    }
-
-    #[test]
-    fn absent_differs_from_empty_and_from_zero() {
-        let absent = bytes("/", |v| {
-            v.absent();
-        });
-        let empty = bytes("/", |v| {
-            v.push("");
-        });
-        let zero = bytes("/", |v| {
-            v.push("0");
-        });
-        let present = bytes("/", |v| {
-            v.present();
-        });
-        assert!(absent != empty && empty != zero && absent != zero && absent != present);
-    }
-
-    #[test]
-    fn a_query_that_no_part_shows_is_left_out() {
-        assert_eq!(bytes("/p?a=1", |_| ()), bytes("/p?a=2", |_| ()));
-        assert_ne!(
-            bytes("/p?a=1", |v| {
-                v.query();
-            }),
-            bytes("/p?a=2", |v| {
-                v.query();
-            })
-        );
-        assert_eq!(
-            bytes("/p?b=1&a=2", |v| {
-                v.query();
-            }),
-            bytes("/p?a=2&b=1", |v| {
-                v.query();
-            })
-        );
-        assert_ne!(
-            bytes("/p?b=1&a=2", |v| {
-                v.exact_uri();
-            }),
-            bytes("/p?a=2&b=1", |v| {
-                v.exact_uri();
-            })
-        );
-    }
-
-    #[test]
-    fn the_path_always_counts() {
-        assert_ne!(bytes("/product/007", |_| ()), bytes("/product/7", |_| ()));
-    }
-
-    #[test]
-    fn a_value_that_cannot_be_shown_keeps_the_request_out() {
-        struct Broken;
-        impl Display for Broken {
-            fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                Err(std::fmt::Error)
-            }
-        }
-        let mut variant = Variant::new();
-        variant.push(Broken);
-        assert!(variant.is_bypassed());
     }
 }

@@ -7,6 +7,8 @@
 //!
 //! Not here: TLS, and subscriptions to channels: RESP2 sends their messages as if they were replies,
 //! and RESP3 confirms them by pushes alone.
+//!
+//! Over 400 lines, since it is one switchboard: each fault is a short method of the same kind.
 
 mod link;
 
