@@ -5,5 +5,6 @@
 
 mod conformance;
 mod lookups;
+mod migration;
 mod schedules;
 mod stage;

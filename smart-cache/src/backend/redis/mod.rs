@@ -5,6 +5,7 @@
 //! names the keys, `scripts.rs` holds the scripts, `caretaker.rs` announces, advises and sweeps.
 
 mod caretaker;
+mod clear;
 mod identity;
 mod link;
 mod lookup;
@@ -150,17 +151,6 @@ impl RedisBackend {
     async fn up(&self) -> Result<(Arc<Up>, Instant), BackendError> {
         let deadline = Instant::now() + self.core.shared.options.timeout;
         Ok((self.core.link.up(deadline).await?, deadline))
-    }
-
-    /// Deletes tokens in one command, never in a transaction: at the memory limit Redis refuses
-    /// a transaction and takes a plain DEL.
-    async fn delete_tokens(&self, names: impl Iterator<Item = String>) -> Result<(), BackendError> {
-        let (up, deadline) = self.up().await?;
-        let mut del = redis::cmd("DEL");
-        for name in names {
-            del.arg(name);
-        }
-        up.call(&del, deadline).await.map(drop)
     }
 }
 
