@@ -54,9 +54,17 @@ pub(crate) async fn list_json(
 }
 
 /// `GET /products/{id}`
-#[smart_cache("product:{id}")]
-pub(crate) async fn show(State(db): State<Db>, Path(id): Path<i64>) -> Result<Markup, AppError> {
-    let product = Product::of(&db, id).await?;
+///
+/// The page shows similar products too, so it falls with its category. A declared tag counts from
+/// the first answer on, one that `depends_on` finds from the second: so an extractor finds the
+/// category, by one look at a primary key, before the page is computed.
+#[smart_cache("product:{product.id}", tags("category:{product.category}"))]
+pub(crate) async fn show(
+    State(db): State<Db>,
+    // The path names it, and the path is in every variant.
+    #[key(ignore)] product: KnownProduct,
+) -> Result<Markup, AppError> {
+    let product = Product::of(&db, product.id).await?;
     let similar = product::similar(&db, &product).await?;
     Ok(product_page::product_page(&product, &similar))
 }

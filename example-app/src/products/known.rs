@@ -1,4 +1,4 @@
-//! The product that a write is about.
+//! The product that a request is about.
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
@@ -9,8 +9,8 @@ use crate::error::AppError;
 
 /// The product that the path names; a request for one that is not there is refused.
 ///
-/// It tells a write what to clear before the write begins: the product's page, and the category
-/// that it is in.
+/// It tells a write what to clear before the write begins, and a page what it depends on before it
+/// is computed: the product, and the category that it is in.
 #[derive(Clone, Debug)]
 pub(crate) struct KnownProduct {
     pub(crate) id: i64,

@@ -1,7 +1,6 @@
 //! One product with everything that is known of it.
 
 use serde::Serialize;
-use smart_cache::depends_on;
 use sqlx::FromRow;
 
 use crate::db::Db;
@@ -51,10 +50,9 @@ impl Product {
 /// What else somebody might want: of its category, near its price, well rated.
 ///
 /// Any product of the category may come into this list or leave it, so whatever shows the list
-/// falls with the category.
+/// must fall with the category.
 pub(super) async fn similar(db: &Db, product: &Product) -> Result<Vec<Listing>, sqlx::Error> {
     let listing = product.listing();
-    depends_on(format!("category:{}", listing.category));
     sqlx::query_as(
         "SELECT * FROM listing
          WHERE category = ?1 AND id <> ?2 AND stock > 0
