@@ -84,13 +84,13 @@ impl SmartCache {
     /// A cache that keeps nothing: every handler runs, every clear succeeds.
     #[must_use]
     pub fn off() -> Self {
-        Self::assemble(Config::off(), Arc::new(OffBackend))
+        Self::assemble(Config::default(), Arc::new(OffBackend))
     }
 
     /// Stands in for a cache that could not be configured: handlers run, clears fail with the
     /// reason.
     pub(crate) fn broken(why: ConfigError) -> Self {
-        Self::with(Config::off(), Arc::new(OffBackend), Some(why))
+        Self::with(Config::default(), Arc::new(OffBackend), Some(why))
     }
 
     pub(crate) fn assemble(config: Config, backend: Arc<dyn Backend>) -> Self {

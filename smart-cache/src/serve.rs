@@ -12,7 +12,6 @@ use axum::response::{IntoResponse, Response};
 use crate::asked::Asked;
 use crate::backend::{Lookup, Payload};
 use crate::cache::{Limits, SmartCache};
-use crate::config::BackendKind;
 use crate::entry::Entry;
 use crate::fill::fill;
 use crate::http::cache_status::Status;
@@ -130,9 +129,7 @@ async fn find(cache: &SmartCache, asked: &Request<'_>, patience: Instant) -> Fou
             }
         }
         Ok(Lookup::Miss { digest, dynamic }) => Found::Nothing(Missed { digest, dynamic }),
-        Ok(Lookup::Held) if cache.inner.config.backend == BackendKind::Off => {
-            Found::Refused(Bypass::Off)
-        }
+        Ok(Lookup::Off) => Found::Refused(Bypass::Off),
         Ok(Lookup::Held) => Found::Refused(Bypass::Held),
         Err(why) => {
             tracing::debug!(key = %asked.target.key, cause = %why, "no lookup: the handler runs");

@@ -39,6 +39,8 @@ pub enum Lookup {
     },
     /// A write holds the key or a tag: neither serve nor store.
     Held,
+    /// Nothing is kept here at all.
+    Off,
 }
 
 /// What a request that missed may do.

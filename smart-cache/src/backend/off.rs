@@ -17,7 +17,7 @@ impl Backend for OffBackend {
         _: &'a Target,
         _: Instant,
     ) -> BoxFuture<'a, Result<Lookup, BackendError>> {
-        Box::pin(async { Ok(Lookup::Held) })
+        Box::pin(async { Ok(Lookup::Off) })
     }
 
     fn ticket<'a>(

@@ -97,14 +97,6 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The defaults, with the cache switched off.
-    pub(crate) fn off() -> Self {
-        Self {
-            backend: BackendKind::Off,
-            ..Self::default()
-        }
-    }
-
     /// Reads `SMART_REDIS_*`, or for a named cache `SMART_REDIS_<NAME>_*` with the plain
     /// variables as defaults.
     pub(crate) fn from_env(name: Option<&str>) -> Result<Self, ConfigError> {

@@ -106,7 +106,7 @@ impl Subject {
         match self.lookup(target).await.unwrap() {
             Lookup::Hit(payload) => Some(body_of(&payload)),
             Lookup::Miss { .. } => None,
-            Lookup::Held => panic!("nobody holds {target:?}"),
+            Lookup::Held | Lookup::Off => panic!("nobody holds {target:?}"),
         }
     }
 
@@ -186,7 +186,7 @@ impl Subject {
             let found = self.lookup(target).await.ok()?;
             Some(match found {
                 Lookup::Hit(payload) => Some(body_of(&payload)),
-                Lookup::Miss { .. } | Lookup::Held => None,
+                Lookup::Miss { .. } | Lookup::Held | Lookup::Off => None,
             })
         })
         .await
