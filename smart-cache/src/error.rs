@@ -80,6 +80,17 @@ pub enum BackendError {
     /// The server answered something that is not of the protocol.
     #[error("unexpected answer: {0}")]
     Protocol(Arc<str>),
+    /// This backend has no way to do it; another one has.
+    #[error("this backend cannot do that: {0}")]
+    Unsupported(Arc<str>),
+    /// The value is longer than this backend keeps.
+    #[error("{bytes} bytes are more than this backend keeps ({limit}): store less, or use another backend")]
+    TooLarge {
+        /// The length of the value as stored.
+        bytes: u64,
+        /// The longest that is kept.
+        limit: u64,
+    },
 }
 
 /// A clear that was not acknowledged.

@@ -18,9 +18,11 @@ use crate::protocol::{Digest, Target};
 pub(crate) mod memory;
 pub(crate) mod off;
 pub(crate) mod redis;
+mod values;
 
 pub use memory::MemoryBackend;
 pub use redis::{RedisBackend, RedisOptions};
+pub use values::{Counted, Expiry, NamePage, Ttl, ValueStore};
 
 /// A future of a backend; boxed, so that backends can be chosen at run time.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

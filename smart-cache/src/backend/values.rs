@@ -1,0 +1,169 @@
+//! Where plain values live: names to bytes, each with a time to live.
+//!
+//! The low-level API stands on this trait, and responses can be cached on anything that has it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::BoxFuture;
+use crate::error::BackendError;
+
+/// When a value goes by itself; `None` is never. Whoever calls a store has turned zero and
+/// negative times into a removal already.
+pub type Expiry = Option<Duration>;
+
+/// How long a value has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ttl {
+    /// There is no such value.
+    Missing,
+    /// It stays until it is removed.
+    Never,
+    /// It goes after this.
+    After(Duration),
+}
+
+/// What became of a counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Counted {
+    /// Its new value.
+    Now(i64),
+    /// There is no such counter.
+    Missing,
+    /// What is stored there is not a whole number.
+    NotAnInteger,
+    /// The sum does not fit into 64 bits; nothing was changed.
+    Overflow,
+}
+
+/// One step of a walk over names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NamePage {
+    /// Some of the names; a name may come twice in one walk.
+    pub names: Vec<String>,
+    /// Where the walk goes on; `None` at its end.
+    pub next: Option<String>,
+}
+
+/// Where plain values live. One store belongs to one namespace: it puts its own prefix in front of
+/// every name and never touches what is outside of it.
+///
+/// Names are any non-empty text, up to 10 KB and more; a store that has a shorter limit hashes
+/// what is longer. Counters are kept as decimal text, so that [`increment`](Self::increment) is
+/// the server's own. Every method is one round trip unless it says otherwise, and ends within the
+/// store's timeout.
+pub trait ValueStore: std::fmt::Debug + Send + Sync + 'static {
+    /// The values under these names, in their order. Atomicity across names is not promised.
+    ///
+    /// # Errors
+    /// When the store does not answer or refuses.
+    fn get_many<'a>(
+        &'a self,
+        names: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, BackendError>>;
+
+    /// Stores values, whatever was there, and returns the positions of those that it could not
+    /// keep.
+    ///
+    /// # Errors
+    /// When the store does not answer or refuses altogether.
+    fn set_many<'a>(
+        &'a self,
+        values: &'a [(String, Bytes)],
+        expiry: Expiry,
+    ) -> BoxFuture<'a, Result<Vec<usize>, BackendError>>;
+
+    /// Stores a value where there is none; whether it did. Atomic.
+    ///
+    /// # Errors
+    /// When the store does not answer or refuses; the value may have been stored all the same.
+    fn add<'a>(
+        &'a self,
+        name: &'a str,
+        value: Bytes,
+        expiry: Expiry,
+    ) -> BoxFuture<'a, Result<bool, BackendError>>;
+
+    /// Gives a value a new time to live; whether there is one.
+    ///
+    /// # Errors
+    /// When the store does not answer or refuses.
+    fn touch<'a>(
+        &'a self,
+        name: &'a str,
+        expiry: Expiry,
+    ) -> BoxFuture<'a, Result<bool, BackendError>>;
+
+    /// Removes values; how many of them were there.
+    ///
+    /// # Errors
+    /// When it was not acknowledged; it may have taken effect.
+    fn delete_many<'a>(&'a self, names: &'a [String]) -> BoxFuture<'a, Result<u64, BackendError>>;
+
+    /// Adds to a counter and keeps its time to live. Atomic.
+    ///
+    /// # Errors
+    /// When it was not acknowledged; it may have taken effect.
+    fn increment<'a>(
+        &'a self,
+        name: &'a str,
+        delta: i64,
+    ) -> BoxFuture<'a, Result<Counted, BackendError>>;
+
+    /// Moves a value with its time to live to another name, whatever was there; whether there was
+    /// one to move.
+    ///
+    /// # Errors
+    /// When it was not acknowledged; it may have taken effect.
+    fn rename<'a>(
+        &'a self,
+        from: &'a str,
+        to: &'a str,
+    ) -> BoxFuture<'a, Result<bool, BackendError>>;
+
+    /// How long a value has left.
+    ///
+    /// # Errors
+    /// When the store does not answer, or cannot tell ([`BackendError::Unsupported`]).
+    fn ttl<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Ttl, BackendError>>;
+
+    /// One step of a walk over all names that match a glob (`*`, `?`, `[a-z]`, `\` before a
+    /// character that stands for itself); begins with `None`.
+    ///
+    /// # Errors
+    /// When the store does not answer, or cannot list ([`BackendError::Unsupported`]).
+    fn names<'a>(
+        &'a self,
+        glob: &'a str,
+        from: Option<String>,
+    ) -> BoxFuture<'a, Result<NamePage, BackendError>>;
+
+    /// Removes every value of this namespace and nothing else. May take many round trips.
+    ///
+    /// # Errors
+    /// When it was not acknowledged; part of it may have taken effect.
+    fn clear(&self) -> BoxFuture<'_, Result<(), BackendError>>;
+
+    /// Ends connections; the next call makes new ones.
+    fn close(&self) -> BoxFuture<'_, ()>;
+
+    /// What must be in front of tokens that this store keeps, so that a restart from old data
+    /// makes them all invalid: the start of the server or of the machine; empty where nothing can
+    /// bring old data back. It is asked at each ticket and lookup of a response, so it answers
+    /// without a round trip of its own.
+    ///
+    /// # Errors
+    /// When it is not known yet because the store does not answer.
+    fn incarnation(&self) -> BoxFuture<'_, Result<String, BackendError>>;
+
+    /// The longest value that can be kept, in bytes, if there is a limit.
+    fn longest_value(&self) -> Option<u64> {
+        None
+    }
+
+    /// What the store is, for logs and pages; never a secret.
+    fn describe(&self) -> String;
+}
