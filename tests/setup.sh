@@ -18,7 +18,7 @@ need() {
     # Debian starts a server when it installs one; the tests start their own.
     local policy=/usr/sbin/policy-rc.d
     local forbidden=
-    if [ "$2" = redis-server ] && [ ! -e "$policy" ]; then
+    if [ ! -e "$policy" ]; then
         printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" >/dev/null
         "${root[@]}" chmod +x "$policy"
         forbidden=yes
@@ -34,4 +34,9 @@ need() {
         say "apt-get could not install $2: install $1 by hand"
         return 1
     fi
+}
+
+# PostgreSQL, whose programs Debian keeps off the path, beside each version.
+need_postgres() {
+    compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || need postgres postgresql
 }

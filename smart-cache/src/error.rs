@@ -84,7 +84,9 @@ pub enum BackendError {
     #[error("this backend cannot do that: {0}")]
     Unsupported(Arc<str>),
     /// The value is longer than this backend keeps.
-    #[error("{bytes} bytes are more than this backend keeps ({limit}): store less, or use another backend")]
+    #[error(
+        "{bytes} bytes are more than this backend keeps ({limit}): store less, or use another backend"
+    )]
     TooLarge {
         /// The length of the value as stored.
         bytes: u64,

@@ -3,5 +3,6 @@
 mod chaos;
 mod gate;
 mod http;
+mod postgres;
 mod process;
 mod redis_server;

@@ -2,12 +2,14 @@
 
 mod certificates;
 mod chaos;
+mod daemon;
 mod flags;
 mod gate;
 mod http;
 mod interleave;
 mod memory;
 mod namespace;
+mod postgres;
 mod process;
 mod random;
 mod redis_options;
@@ -23,6 +25,7 @@ pub use http::{Client, Served, serve};
 pub use interleave::{count, orders, orders_or_sample, sample};
 pub use memory::resident_bytes;
 pub use namespace::namespace;
+pub use postgres::PostgresServer;
 pub use process::{Program, workspace_program};
 pub use random::Random;
 pub use redis_options::RedisOptions;

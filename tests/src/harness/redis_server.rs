@@ -4,7 +4,6 @@
 //! socket there that belongs to the harness: whoever answers on it is certainly *this* server, so
 //! two tests that were offered the same free port cannot mistake each other's.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
 use super::certificates::Certificates;
+use super::daemon::free_port;
 use super::redis_options::{Listen, RedisOptions};
 use super::wait::{DEADLINE, eventually};
 
@@ -379,10 +379,4 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// A port that was free a moment ago: the kernel does not hand it out again soon.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a loopback port");
-    listener.local_addr().expect("it is bound").port()
 }

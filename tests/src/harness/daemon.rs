@@ -1,0 +1,142 @@
+//! A server of somebody else as a child of the test: started, awaited, stopped.
+//!
+//! What the private PostgreSQL, MariaDB and memcached have in common. Tests run as root in containers and
+//! as a plain user at home; servers that refuse to be root are given the account that their
+//! package made.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::wait::DEADLINE;
+
+/// How long a server may take to stop by itself before it is killed.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(5);
+
+/// A running server, stopped and waited for when this drops.
+#[derive(Debug)]
+pub(super) struct Daemon {
+    process: Child,
+    log: PathBuf,
+    /// What asks it to stop; it is killed when it does not.
+    farewell: Signal,
+}
+
+/// Why a server that was just started is not there.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// Somebody took the port between our choice and the server's bind.
+    PortTaken,
+    /// Anything else: the log says what.
+    Other(String),
+}
+
+impl Daemon {
+    /// Starts `command`, which writes to `log`, and waits until `is_ready` says so.
+    pub(super) async fn start(
+        mut command: Command,
+        log: &Path,
+        farewell: Signal,
+        mut is_ready: impl AsyncFnMut(&str) -> bool,
+    ) -> Result<Self, Refusal> {
+        let file = File::create(log).expect("the temporary folder is writable");
+        let again = file.try_clone().expect("a file has two handles");
+        let process = command
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(again)
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("cannot run {command:?} (tests/run installs it): {error}")
+            });
+        let mut daemon = Self {
+            process,
+            log: log.to_owned(),
+            farewell,
+        };
+        let start = Instant::now();
+        loop {
+            let ended = daemon.process.try_wait().expect("our own child");
+            let log = daemon.log();
+            if ended.is_some() {
+                let taken = ["Address already in use", "Address in use"];
+                return Err(if taken.iter().any(|words| log.contains(words)) {
+                    Refusal::PortTaken
+                } else {
+                    Refusal::Other(log)
+                });
+            }
+            if is_ready(&log).await {
+                return Ok(daemon);
+            }
+            if start.elapsed() > DEADLINE {
+                return Err(Refusal::Other(format!(
+                    "no answer within {DEADLINE:?}\n{log}"
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// What it has said since its start.
+    pub(super) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its process.
+    pub(super) fn pid(&self) -> Pid {
+        Pid::from_child(&self.process)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = kill_process(self.pid(), self.farewell);
+        // A frozen one hears nothing before it goes on.
+        let _ = kill_process(self.pid(), Signal::CONT);
+        let start = Instant::now();
+        while start.elapsed() < LONGEST_FAREWELL {
+            if !matches!(self.process.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A port that was free a moment ago: the kernel does not hand it out again soon.
+pub(super) fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a loopback port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// The user and group ids of a server's account, when this process is root and may become it.
+pub(super) fn account(name: &str) -> Option<(u32, u32)> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
+    let line = accounts.lines().find(|line| {
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with(':'))
+    })?;
+    let mut fields = line.split(':').skip(2);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+/// A command that runs as `account`, if there is one.
+pub(super) fn command_as(program: impl Into<PathBuf>, account: Option<(u32, u32)>) -> Command {
+    use std::os::unix::process::CommandExt as _;
+
+    let mut command = Command::new(program.into());
+    if let Some((user, group)) = account {
+        command.uid(user).gid(group);
+    }
+    command
+}
