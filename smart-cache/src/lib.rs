@@ -38,6 +38,7 @@
 //! | `tls` | `rediss://` addresses, by rustls with the platform's root certificates | no |
 //! | `axum-extra` | [`KeyPart`] for the extractors of axum-extra | no |
 //! | `aide` | documentation of cached handlers by aide | no |
+//! | `testing` | [`testing`]: assertions, a recorder and a failing backend for the tests of programs that cache | no |
 
 // The attributes name this crate by its own name, also in its own examples and tests.
 extern crate self as smart_cache;
@@ -68,6 +69,8 @@ mod registry;
 mod serve;
 mod start;
 mod stats;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use builder::Builder;
 pub use cache::SmartCache;

@@ -10,6 +10,7 @@ mod faults;
 mod harness;
 mod local;
 mod model;
+mod operations;
 mod protocol;
 mod readme;
 mod road;

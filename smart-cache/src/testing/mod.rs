@@ -1,0 +1,45 @@
+//! For the tests of programs that cache: what an answer's `Cache-Status` says, what happened to
+//! each key, and a backend that fails on command.
+//!
+//! A test gives its router a cache of its own, [`SmartCache::in_memory`](crate::SmartCache::in_memory)
+//! for the whole protocol without a server, [`SmartCache::off`](crate::SmartCache::off) for handlers
+//! that run each time, or one of the two below:
+//!
+//! - [`Recorder`] counts hits, misses, stores and clears of each key, and says when every answer
+//!   that may be stored is stored.
+//! - [`Failing`] stands in front of any backend and refuses or falls silent when told to.
+//!
+//! # Example
+//! ```
+//! use axum::{Extension, Router, body::Body, extract::Path, routing::get};
+//! use smart_cache::{smart_cache, testing};
+//! use tower::ServiceExt as _;
+//!
+//! #[smart_cache("double:{n}")]
+//! async fn double(Path(n): Path<u64>) -> String {
+//!     (2 * n).to_string()
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let (cache, recorder) = testing::recorded();
+//! let app = Router::new().route("/double/{n}", get(double)).layer(Extension(cache.clone()));
+//! let ask = || axum::http::Request::get("/double/21").body(Body::empty()).unwrap();
+//!
+//! testing::assert_stored(&app.clone().oneshot(ask()).await.unwrap());
+//! recorder.idle().await; // an answer leaves before it is stored
+//! testing::assert_hit(&app.clone().oneshot(ask()).await.unwrap());
+//!
+//! cache.clear("double:21").await.unwrap();
+//! testing::assert_stored(&app.oneshot(ask()).await.unwrap());
+//! assert_eq!(recorder.of("double:21").clears, 1);
+//! # }
+//! ```
+
+mod failing;
+mod recorder;
+mod status;
+
+pub use failing::{Failing, Fault};
+pub use recorder::{Recorder, Seen, recorded};
+pub use status::{Status, assert_bypass, assert_hit, assert_stored, status};
