@@ -92,6 +92,10 @@ impl Attributes for ClearsCache {
         }
     }
 
+    fn run(&self, _: &Handler) -> &'static str {
+        "run"
+    }
+
     fn argument(&self, _: &Argument, _: &Ident, _: &Names) -> Option<TokenStream> {
         None
     }

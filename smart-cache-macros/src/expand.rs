@@ -35,6 +35,9 @@ pub(crate) trait Attributes: Arguments {
     /// An expression for the call, before the handler's arguments are taken apart.
     fn call(&self, handler: &Handler, names: &Names) -> TokenStream;
 
+    /// The call's method that runs the handler.
+    fn run(&self, handler: &Handler) -> &'static str;
+
     /// What one argument, still whole, tells the call.
     fn argument(&self, argument: &Argument, whole: &Ident, names: &Names) -> Option<TokenStream>;
 
@@ -151,7 +154,8 @@ fn rewrite<A: Attributes>(attribute: &A, mut handler: Handler) -> TokenStream {
     // A type that is no response is reported where it is declared.
     let mut call_here = call.clone();
     call_here.set_span(output_span);
-    let run = quote_spanned!(output_span=> #call_here.run(#body).await);
+    let run = Ident::new(attribute.run(&handler), output_span);
+    let run = quote_spanned!(output_span=> #call_here.#run(#body).await);
     let output = quote_spanned!(output_span=> -> #krate::Cached<#output>);
     let attrs = lint::keep_expectations(std::mem::take(&mut handler.attrs));
     let Handler {

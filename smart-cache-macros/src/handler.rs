@@ -106,6 +106,55 @@ impl Handler {
         scope
     }
 
+    /// Whether the body may hold something that is not its own for ever, as far as the signature
+    /// tells: what a type parameter or a receiver stands for, what a reference points to.
+    pub(crate) fn may_borrow(&self) -> bool {
+        struct Search(bool);
+        impl VisitMut for Search {
+            fn visit_type_reference_mut(&mut self, _: &mut syn::TypeReference) {
+                self.0 = true;
+            }
+
+            fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+                self.0 |= lifetime.ident != "static";
+            }
+
+            fn visit_type_impl_trait_mut(&mut self, _: &mut syn::TypeImplTrait) {
+                self.0 = true;
+            }
+
+            // `ref` borrows from the argument, which stays outside of the body.
+            fn visit_pat_ident_mut(&mut self, pattern: &mut PatIdent) {
+                self.0 |= pattern.by_ref.is_some();
+                visit_mut::visit_pat_ident_mut(self, pattern);
+            }
+
+            // What it stands for cannot be seen.
+            fn visit_macro_mut(&mut self, _: &mut Macro) {
+                self.0 = true;
+            }
+
+            fn visit_path_segment_mut(&mut self, segment: &mut syn::PathSegment) {
+                self.0 |= segment.ident == "Self";
+                visit_mut::visit_path_segment_mut(self, segment);
+            }
+        }
+        let mut search = Search(
+            self.sig.generics.type_params().next().is_some()
+                || self.sig.generics.lifetimes().next().is_some(),
+        );
+        for argument in &self.arguments {
+            match &argument.kind {
+                Kind::Typed(pattern, ty) => {
+                    search.visit_pat_mut(&mut (**pattern).clone());
+                    search.visit_type_mut(&mut (**ty).clone());
+                }
+                Kind::Receiver(_) => search.0 = true,
+            }
+        }
+        search.0
+    }
+
     /// The type that the body returns, as written.
     pub(crate) fn output(&self) -> TokenStream {
         match &self.sig.output {

@@ -146,6 +146,16 @@ impl Attributes for SmartCache {
         }
     }
 
+    fn run(&self, handler: &Handler) -> &'static str {
+        // Only such a body can be shown to the compiler to be of its own: what a type parameter
+        // holds, and what a reference points to, is the caller's affair.
+        if handler.may_borrow() {
+            "run_attached"
+        } else {
+            "run"
+        }
+    }
+
     fn argument(&self, argument: &Argument, whole: &Ident, names: &Names) -> Option<TokenStream> {
         if !matches!(argument.key, Key::Shown) {
             return None;

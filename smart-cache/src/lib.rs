@@ -66,6 +66,7 @@ mod policy;
 pub mod private;
 mod protocol;
 mod registry;
+mod run;
 mod serve;
 mod start;
 mod stats;

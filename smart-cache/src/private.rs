@@ -20,6 +20,7 @@ pub use crate::context::{NoHeaders, PutDebugHandlerBelow, WithHeaders};
 use crate::key::Variant;
 pub use crate::key::{BodyPart, HeaderPart};
 pub use crate::registry::{ClearHandler, ClearSite, Handler, Site};
+use crate::run::Run;
 
 /// One call of a cached handler, from its arguments to its answer.
 #[derive(Debug)]
@@ -69,17 +70,35 @@ impl Call {
         self.gathered.variant.push(part);
     }
 
-    pub async fn run<T: IntoResponse>(self, handler: impl Future<Output = T>) -> Cached<T> {
+    /// For a handler whose future may be spawned: one that takes no references and is not
+    /// generic.
+    pub async fn run<T, F>(self, handler: F) -> Cached<T>
+    where
+        T: IntoResponse,
+        F: Future<Output = T> + Send + 'static,
+    {
+        self.serve(Run::detachable(handler)).await
+    }
+
+    /// For a handler that may borrow from its caller.
+    pub async fn run_attached<T: IntoResponse>(
+        self,
+        handler: impl Future<Output = T>,
+    ) -> Cached<T> {
+        self.serve(Run::attached(handler)).await
+    }
+
+    async fn serve<T: IntoResponse>(self, run: Run<impl Future<Output = T>>) -> Cached<T> {
         let Some(mut shown) = self.shown else {
-            return Cached::value(handler.await);
+            return Cached::value(run.future.await);
         };
         let cache = crate::start::resolve(shown.cache.take(), self.gathered.site.cache).await;
         let Some(cache) = cache else {
-            return Cached::response(handler.await.into_response());
+            return Cached::response(run.future.await.into_response());
         };
         let asked = Asked::new(&cache, &shown, self.gathered);
         drop(shown);
-        Cached::response(crate::serve::serve(&cache, asked, handler).await)
+        Cached::response(crate::serve::serve(&cache, asked, run).await)
     }
 }
 

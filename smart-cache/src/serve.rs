@@ -19,6 +19,7 @@ use crate::policy::Bypass;
 use crate::protocol::scope::Scope;
 use crate::protocol::turn::{Taking, Turn};
 use crate::protocol::{Digest, Target};
+use crate::run::Run;
 
 /// Sent back to the lookup this often, a request runs its handler instead.
 const MOST_LOOKUPS: usize = 4;
@@ -27,11 +28,11 @@ const MOST_LOOKUPS: usize = 4;
 pub(crate) async fn serve<T: IntoResponse>(
     cache: &SmartCache,
     asked: Result<Asked, Bypass>,
-    handler: impl Future<Output = T>,
+    run: Run<impl Future<Output = T>>,
 ) -> Response {
     let asked = match asked {
         Ok(asked) => asked,
-        Err(bypass) => return alone(cache, bypass, handler).await,
+        Err(bypass) => return alone(cache, bypass, run.future).await,
     };
     let now = Instant::now();
     if let Some(entry) = local(cache, &asked, now) {
@@ -46,17 +47,17 @@ pub(crate) async fn serve<T: IntoResponse>(
         let missed = match find(cache, &asked, limits.patience).await {
             Found::Entry(entry) => return hit(cache, &entry, Instant::now()),
             Found::Nothing(missed) => missed,
-            Found::Refused(bypass) => return alone(cache, bypass, handler).await,
+            Found::Refused(bypass) => return alone(cache, bypass, run.future).await,
         };
         if asked.asked.is_head {
-            return alone(cache, Bypass::Head, handler).await;
+            return alone(cache, Bypass::Head, run.future).await;
         }
         match turn(cache, &asked, &missed, limits).await {
-            Turn::Lead(lead) => return fill(cache, &asked, lead, handler).await,
+            Turn::Lead(lead) => return fill(cache, &asked, lead, run.future).await,
             Turn::Shared(entry) => return share(cache, &entry),
-            Turn::Alone(bypass) => return alone(cache, bypass, handler).await,
+            Turn::Alone(bypass) => return alone(cache, bypass, run.future).await,
             Turn::Filled(payload) if distrusted(cache, &asked, &payload) => {
-                return alone(cache, Bypass::PendingClear, handler).await;
+                return alone(cache, Bypass::PendingClear, run.future).await;
             }
             Turn::Filled(payload) => {
                 match payload.entry(asked.target.id, cache.inner.config.status_header) {
@@ -68,7 +69,7 @@ pub(crate) async fn serve<T: IntoResponse>(
         }
         limits.patience = Instant::now() + limits.timeout;
     }
-    alone(cache, Bypass::Wait, handler).await
+    alone(cache, Bypass::Wait, run.future).await
 }
 
 /// A request that the local tier had no answer for.
