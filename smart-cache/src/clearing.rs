@@ -11,6 +11,7 @@ use crate::cache::SmartCache;
 use crate::error::{BackendError, ClearError};
 use crate::key::IntoKeys;
 use crate::protocol::clear::Wish;
+use crate::protocol::open;
 
 /// Keys of one clear whose entries are freed at once; the sweep frees the others.
 const MOST_RECLAIMED: usize = 1_000;
@@ -43,7 +44,11 @@ impl SmartCache {
     /// is then healed only after `SMART_REDIS_SETTLE`). A key is exact: no prefixes, no globs;
     /// what must fall together shares a tag.
     pub async fn clear(&self, keys: impl IntoKeys) -> Result<(), ClearError> {
-        self.clear_detached(self.wish(keys.into_keys())?).await
+        let wish = self.wish(keys.into_keys())?;
+        if open::defer(self, &wish) {
+            return Ok(());
+        }
+        self.clear_detached(wish).await
     }
 
     /// Makes everything in this cache's namespace gone, on every node; nothing else in the same
@@ -53,6 +58,9 @@ impl SmartCache {
     /// As [`SmartCache::clear`].
     pub async fn clear_all(&self) -> Result<(), ClearError> {
         self.is_set_up()?;
+        if open::defer(self, &Wish::All) {
+            return Ok(());
+        }
         self.clear_detached(Wish::All).await
     }
 
@@ -63,7 +71,11 @@ impl SmartCache {
     /// # Errors
     /// As [`SmartCache::clear`].
     pub fn clear_blocking(&self, keys: impl IntoKeys) -> Result<(), ClearError> {
-        self.block_on(self.wish(keys.into_keys())?)
+        let wish = self.wish(keys.into_keys())?;
+        if open::defer(self, &wish) {
+            return Ok(());
+        }
+        self.block_on(wish)
     }
 
     /// [`SmartCache::clear_all`] for code that cannot await.
@@ -72,7 +84,20 @@ impl SmartCache {
     /// As [`SmartCache::clear`].
     pub fn clear_all_blocking(&self) -> Result<(), ClearError> {
         self.is_set_up()?;
+        if open::defer(self, &Wish::All) {
+            return Ok(());
+        }
         self.block_on(Wish::All)
+    }
+
+    /// [`clear`](Self::clear) for what knows that the write is over, whatever else is open.
+    pub(crate) async fn clear_now(&self, keys: Vec<String>) -> Result<(), ClearError> {
+        self.clear_detached(self.wish(keys)?).await
+    }
+
+    /// [`clear_now`](Self::clear_now) for code that cannot await.
+    pub(crate) fn clear_now_blocking(&self, keys: Vec<String>) -> Result<(), ClearError> {
+        self.block_on(self.wish(keys)?)
     }
 
     fn wish(&self, mut keys: Vec<String>) -> Result<Wish, ClearError> {
@@ -87,7 +112,7 @@ impl SmartCache {
     }
 
     /// Clears in a task of its own: a caller that is cancelled has committed all the same.
-    async fn clear_detached(&self, wish: Wish) -> Result<(), ClearError> {
+    pub(crate) async fn clear_detached(&self, wish: Wish) -> Result<(), ClearError> {
         let uttered = Uttered::new(self, wish);
         let backend = Arc::clone(&self.inner.backend);
         let task = tokio::spawn(uttered.send(backend));
@@ -107,7 +132,7 @@ impl SmartCache {
 
     /// Runs a clear on the blocking runtime, over a connection that lives there: one of the
     /// caller's runtime could not move while its thread is blocked.
-    fn block_on(&self, wish: Wish) -> Result<(), ClearError> {
+    pub(crate) fn block_on(&self, wish: Wish) -> Result<(), ClearError> {
         let uttered = Uttered::new(self, wish);
         let runtime = blocking_runtime()?;
         let twin = self.inner.blocking_twin.get_or_init(|| {

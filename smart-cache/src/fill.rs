@@ -20,6 +20,7 @@ use crate::http::hop_by_hop;
 use crate::policy::{self, Bypass, Rules};
 use crate::protocol::flight::Leader;
 use crate::protocol::lease::HeldLease;
+use crate::protocol::open;
 use crate::protocol::scope::Scope;
 use crate::protocol::turn::Lead;
 use crate::protocol::{MAX_TAGS, Target};
@@ -51,6 +52,11 @@ pub(crate) async fn fill<T: IntoResponse>(
         }
         Err((bypass, response)) => return refuse(cache, lead, bypass, response),
     };
+    // Only this task sees what its open transactions have written.
+    if open::distrusts(cache, &asked.target, &found) {
+        let response = Response::from_parts(parts, body.into());
+        return refuse(cache, lead, Bypass::Transaction, response);
+    }
     let mut headers = parts.headers.clone();
     hop_by_hop::strip(&mut headers);
     let answer = Answer {

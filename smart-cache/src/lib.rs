@@ -58,6 +58,7 @@ mod context;
 mod entry;
 mod error;
 mod fill;
+pub mod hooks;
 mod http;
 mod key;
 mod local;

@@ -43,6 +43,8 @@ pub enum Bypass {
     Held,
     /// A clear of this key has not been acknowledged yet.
     PendingClear,
+    /// This task has a transaction open that will clear the key.
+    Transaction,
     /// Another request is filling the entry and did not finish within `SMART_REDIS_WAIT`.
     Wait,
     /// Another request just found out that the answer may not be stored.
@@ -51,7 +53,7 @@ pub enum Bypass {
 
 impl Bypass {
     /// How many reasons there are.
-    pub(crate) const COUNT: usize = 19;
+    pub(crate) const COUNT: usize = 20;
 
     /// All of them, in the order of their numbers.
     pub(crate) const ALL: [Self; Self::COUNT] = [
@@ -72,6 +74,7 @@ impl Bypass {
         Self::Unavailable,
         Self::Held,
         Self::PendingClear,
+        Self::Transaction,
         Self::Wait,
         Self::Uncacheable,
     ];
@@ -97,6 +100,7 @@ impl Bypass {
             Self::Unavailable => "unavailable",
             Self::Held => "held",
             Self::PendingClear => "pending-clear",
+            Self::Transaction => "transaction",
             Self::Wait => "wait",
             Self::Uncacheable => "uncacheable",
         }

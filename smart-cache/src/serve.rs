@@ -16,6 +16,7 @@ use crate::entry::Entry;
 use crate::fill::fill;
 use crate::http::cache_status::Status;
 use crate::policy::Bypass;
+use crate::protocol::open;
 use crate::protocol::scope::Scope;
 use crate::protocol::turn::{Taking, Turn};
 use crate::protocol::{Digest, Target};
@@ -56,10 +57,10 @@ pub(crate) async fn serve<T: IntoResponse>(
             Turn::Lead(lead) => return fill(cache, &asked, lead, run.future).await,
             Turn::Shared(entry) => return share(cache, &entry),
             Turn::Alone(bypass) => return alone(cache, bypass, run.future).await,
-            Turn::Filled(payload) if distrusted(cache, &asked, &payload) => {
-                return alone(cache, Bypass::PendingClear, run.future).await;
-            }
             Turn::Filled(payload) => {
+                if let Some(bypass) = distrusted(cache, &asked, &payload) {
+                    return alone(cache, bypass, run.future).await;
+                }
                 match payload.entry(asked.target.id, cache.inner.config.status_header) {
                     Some(entry) => return hit(cache, &entry, Instant::now()),
                     None => discard(cache, &asked).await,
@@ -81,8 +82,8 @@ pub(crate) struct Request<'a> {
 /// The answer of this process's memory, if it is proved current.
 fn local(cache: &SmartCache, asked: &Asked, now: Instant) -> Option<Arc<Entry>> {
     let tier = cache.inner.local.as_ref().filter(|_| asked.local)?;
-    // While a clear is pending its keys are distrusted, which the full road finds out.
-    if cache.inner.pending.len() > 0 {
+    // While a clear is pending or a write is open, keys are distrusted: the full road finds out.
+    if cache.inner.pending.len() > 0 || open::any_here() {
         return None;
     }
     let entry = tier.get(asked.form.as_bytes(), now)?;
@@ -110,10 +111,13 @@ async fn find(cache: &SmartCache, asked: &Request<'_>, patience: Instant) -> Fou
             return Found::Refused(Bypass::PendingClear);
         }
     }
+    if open::distrusts(cache, &asked.target, &[]) {
+        return Found::Refused(Bypass::Transaction);
+    }
     match cache.inner.backend.lookup(&asked.target, patience).await {
         Ok(Lookup::Hit(payload)) => {
-            if distrusted(cache, asked, &payload) {
-                return Found::Refused(Bypass::PendingClear);
+            if let Some(bypass) = distrusted(cache, asked, &payload) {
+                return Found::Refused(bypass);
             }
             match payload.entry(asked.target.id, cache.inner.config.status_header) {
                 Some(entry) => {
@@ -152,10 +156,19 @@ fn keep_locally(cache: &SmartCache, asked: &Request<'_>, payload: &Payload, entr
     }
 }
 
-/// Whether a stored answer depends on something whose clear has not been acknowledged.
-fn distrusted(cache: &SmartCache, asked: &Request<'_>, payload: &Payload) -> bool {
+/// Why a stored answer is not to be served, if it depends on something whose clear has not been
+/// acknowledged, or that this task is writing.
+fn distrusted(cache: &SmartCache, asked: &Request<'_>, payload: &Payload) -> Option<Bypass> {
     let pending = &cache.inner.pending;
-    pending.len() > 0 && pending.distrusts(&asked.target, &payload.dynamic())
+    if pending.len() == 0 && !open::any() {
+        return None;
+    }
+    let dynamic = payload.dynamic();
+    if pending.distrusts(&asked.target, &dynamic) {
+        Some(Bypass::PendingClear)
+    } else {
+        open::distrusts(cache, &asked.target, &dynamic).then_some(Bypass::Transaction)
+    }
 }
 
 async fn turn(cache: &SmartCache, asked: &Request<'_>, missed: &Missed, limits: Limits) -> Turn {

@@ -132,7 +132,7 @@ pub fn clear_all_blocking() -> Result<(), ClearError> {
     blocking(SmartCache::clear_all_blocking)
 }
 
-async fn or_default(cache: Option<SmartCache>) -> SmartCache {
+pub(crate) async fn or_default(cache: Option<SmartCache>) -> SmartCache {
     match cache {
         Some(cache) => cache,
         None => default_cache().await.clone(),
@@ -228,7 +228,7 @@ fn or_broken(made: Result<SmartCache, ConfigError>) -> SmartCache {
 ///
 /// The caller's thread may be the very one that is making the cache, and then it stands still for
 /// as long as it waits here. So it waits for a bounded time, and the clear goes on without it.
-fn blocking(
+pub(crate) fn blocking(
     clear: impl FnOnce(&SmartCache) -> Result<(), ClearError> + Send + 'static,
 ) -> Result<(), ClearError> {
     if let Some(cache) = crate::protocol::scope::current_cache().or_else(|| DEFAULT.get().cloned())

@@ -8,12 +8,13 @@
 mod backends;
 mod faults;
 mod harness;
+mod hooks;
 mod local;
 mod model;
 mod operations;
 mod protocol;
 mod readme;
-mod road;
+pub(crate) mod road;
 mod shapes;
 mod start;
 mod ui;

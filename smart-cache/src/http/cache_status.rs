@@ -49,6 +49,7 @@ impl Status {
                 Bypass::Held => "smart-cache; fwd=bypass; detail=held",
                 Bypass::PendingClear => "smart-cache; fwd=bypass; detail=pending-clear",
                 Bypass::Wait => "smart-cache; fwd=miss; detail=wait",
+                Bypass::Transaction => "smart-cache; fwd=bypass; detail=transaction",
                 Bypass::Uncacheable => "smart-cache; fwd=bypass; detail=uncacheable",
             },
         })

@@ -8,6 +8,7 @@
 pub(crate) mod clear;
 pub(crate) mod flight;
 pub(crate) mod lease;
+pub(crate) mod open;
 pub(crate) mod scope;
 mod token;
 pub(crate) mod turn;

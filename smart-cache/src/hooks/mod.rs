@@ -1,0 +1,10 @@
+//! Clears that follow the database: bound to a commit, durable, or made by the database itself.
+//!
+//! A clear by hand can be forgotten, can come before the commit (and the old row is cached again),
+//! and is lost with a process that dies between the two. [`Collector`] binds clears to the commit.
+
+mod collector;
+
+pub use collector::{
+    Collector, Committed, Savepoint, clear_after_commit, clear_after_commit_blocking,
+};
