@@ -15,14 +15,16 @@ use crate::error::BackendError;
 pub use crate::local::{Freshness, Sample};
 use crate::protocol::{Digest, Target};
 
+mod glob;
 pub(crate) mod memory;
 pub(crate) mod off;
 pub(crate) mod redis;
 mod values;
 
+pub use glob::matches_glob;
 pub use memory::MemoryBackend;
 pub use redis::{RedisBackend, RedisOptions};
-pub use values::{Counted, Expiry, NamePage, Ttl, ValueStore};
+pub use values::{Added, Counted, Expiry, NamePage, NewValue, Ttl, ValueStore, value_key};
 
 /// A future of a backend; boxed, so that backends can be chosen at run time.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -134,6 +136,33 @@ pub trait Backend: std::fmt::Debug + Send + Sync + 'static {
         lease: &'a Lease,
         filling: Filling<'a>,
     ) -> BoxFuture<'a, Result<Stored, BackendError>>;
+
+    /// The plain values beside the entries, over the same connection; `None` where there is no
+    /// place for them.
+    fn values(&self) -> Option<Arc<dyn ValueStore>> {
+        None
+    }
+
+    /// Stores a plain value that was computed under this lease, where there is none. It lands only
+    /// while the lease is held and the tokens are those of the ticket: who sets or removes the
+    /// value meanwhile deletes the token of its [`value_key`]. The lease is used up. Atomic.
+    ///
+    /// # Errors
+    /// [`BackendError::Unsupported`] where it cannot be done; else when the backend does not
+    /// answer in time, and then the value may have landed all the same.
+    fn add_value<'a>(
+        &'a self,
+        target: &'a Target,
+        lease: &'a Lease,
+        value: NewValue<'a>,
+    ) -> BoxFuture<'a, Result<Added, BackendError>> {
+        let _ = (target, lease, value);
+        Box::pin(async {
+            Err(BackendError::Unsupported(
+                "it cannot add a value under a lease".into(),
+            ))
+        })
+    }
 
     /// Prolongs a lease while its handler runs; `false` when it was lost.
     ///

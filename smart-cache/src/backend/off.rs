@@ -3,7 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Backend, BoxFuture, Filling, Lease, Lookup, Stored, Ticket};
+use bytes::Bytes;
+
+use super::{
+    Backend, BoxFuture, Counted, Expiry, Filling, Lease, Lookup, NamePage, Stored, Ticket, Ttl,
+    ValueStore,
+};
 use crate::error::BackendError;
 use crate::protocol::Target;
 
@@ -36,6 +41,10 @@ impl Backend for OffBackend {
         _: Filling<'a>,
     ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(async { Ok(Stored::LeaseLost) })
+    }
+
+    fn values(&self) -> Option<Arc<dyn ValueStore>> {
+        Some(Arc::new(NoValues))
     }
 
     fn renew<'a>(
@@ -92,5 +101,79 @@ impl Backend for OffBackend {
 
     fn is_available(&self) -> bool {
         false
+    }
+}
+
+/// Keeps no value: every read misses, every write succeeds, as with Django's dummy cache.
+#[derive(Debug)]
+struct NoValues;
+
+impl ValueStore for NoValues {
+    fn get_many<'a>(
+        &'a self,
+        names: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, BackendError>> {
+        Box::pin(async move { Ok(vec![None; names.len()]) })
+    }
+
+    fn set_many<'a>(
+        &'a self,
+        _: &'a [(String, Bytes)],
+        _: Expiry,
+    ) -> BoxFuture<'a, Result<Vec<usize>, BackendError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn add<'a>(
+        &'a self,
+        _: &'a str,
+        _: Bytes,
+        _: Expiry,
+    ) -> BoxFuture<'a, Result<bool, BackendError>> {
+        Box::pin(async { Ok(true) })
+    }
+
+    fn touch<'a>(&'a self, _: &'a str, _: Expiry) -> BoxFuture<'a, Result<bool, BackendError>> {
+        Box::pin(async { Ok(false) })
+    }
+
+    fn delete_many<'a>(&'a self, _: &'a [String]) -> BoxFuture<'a, Result<u64, BackendError>> {
+        Box::pin(async { Ok(0) })
+    }
+
+    fn increment<'a>(&'a self, _: &'a str, _: i64) -> BoxFuture<'a, Result<Counted, BackendError>> {
+        Box::pin(async { Ok(Counted::Missing) })
+    }
+
+    fn rename<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<bool, BackendError>> {
+        Box::pin(async { Ok(false) })
+    }
+
+    fn ttl<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Ttl, BackendError>> {
+        Box::pin(async { Ok(Ttl::Missing) })
+    }
+
+    fn names<'a>(
+        &'a self,
+        _: &'a str,
+        _: Option<String>,
+    ) -> BoxFuture<'a, Result<NamePage, BackendError>> {
+        Box::pin(async { Ok(NamePage::default()) })
+    }
+
+    fn clear(&self) -> BoxFuture<'_, Result<(), BackendError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn incarnation(&self) -> BoxFuture<'_, Result<String, BackendError>> {
+        Box::pin(async { Ok(String::new()) })
+    }
+
+    fn describe(&self) -> String {
+        "off".to_owned()
     }
 }

@@ -39,6 +39,35 @@ pub enum Counted {
     Overflow,
 }
 
+/// A plain value that was computed under a lease.
+#[derive(Debug, Clone, Copy)]
+pub struct NewValue<'a> {
+    /// Its name, as its [`ValueStore`] takes it.
+    pub name: &'a str,
+    /// The value as stored.
+    pub bytes: &'a [u8],
+    /// When it goes by itself.
+    pub expiry: Expiry,
+}
+
+/// What became of a computed value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// It is stored.
+    Stored,
+    /// Somebody has set another one meanwhile, which stays.
+    Present,
+    /// It was removed or cleared meanwhile, or the lease had passed on: nothing is stored.
+    Refused,
+}
+
+/// The key whose token stands for a value while it is computed. Whoever sets, removes or moves the
+/// value deletes that token *before*, so that what was computed from older data cannot land.
+#[must_use]
+pub fn value_key(name: &str) -> String {
+    format!("={name}")
+}
+
 /// One step of a walk over names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NamePage {
@@ -53,8 +82,11 @@ pub struct NamePage {
 ///
 /// Names are any non-empty text, up to 10 KB and more; a store that has a shorter limit hashes
 /// what is longer. Counters are kept as decimal text, so that [`increment`](Self::increment) is
-/// the server's own. Every method is one round trip unless it says otherwise, and ends within the
-/// store's timeout.
+/// the server's own: digits with an optional minus, without leading zeros. Every method is one
+/// round trip unless it says otherwise, and ends within the store's timeout.
+///
+/// A store that a backend gives out ([`Backend::values`](super::Backend::values)) deletes the
+/// token of the [`value_key`] of each name in front of `set_many`, `delete_many` and `rename`.
 pub trait ValueStore: std::fmt::Debug + Send + Sync + 'static {
     /// The values under these names, in their order. Atomicity across names is not promised.
     ///
@@ -130,8 +162,9 @@ pub trait ValueStore: std::fmt::Debug + Send + Sync + 'static {
     /// When the store does not answer, or cannot tell ([`BackendError::Unsupported`]).
     fn ttl<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Ttl, BackendError>>;
 
-    /// One step of a walk over all names that match a glob (`*`, `?`, `[a-z]`, `\` before a
-    /// character that stands for itself); begins with `None`.
+    /// One step of a walk over all names that match a glob
+    /// ([`matches_glob`](super::matches_glob) says how it is read); begins with `None`. What is
+    /// there during the whole walk is found; what comes or goes meanwhile may be.
     ///
     /// # Errors
     /// When the store does not answer, or cannot list ([`BackendError::Unsupported`]).

@@ -5,6 +5,7 @@
 //! Nothing survives the process, so there is no identity and no rollback to guard against.
 
 mod state;
+mod values;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,7 +15,10 @@ use bytes::Bytes;
 use quick_cache::DefaultHashBuilder;
 
 use self::state::{Gone, Granted, Kept, State, Token, UNUSED_TOKEN_LIFE, Weights};
-use super::{Backend, BoxFuture, Filling, Lease, Lookup, Stored, Ticket};
+use self::values::{MemoryValues, Values, end};
+use super::{
+    Added, Backend, BoxFuture, Filling, Lease, Lookup, NewValue, Stored, Ticket, ValueStore,
+};
 use crate::error::BackendError;
 use crate::local::{Freshness, Sample};
 use crate::protocol::{Nonce, Target, token_name};
@@ -25,7 +29,7 @@ const FORGOTTEN_LEASES: usize = 4096;
 /// Entries and tokens in the memory of this process.
 #[derive(Debug)]
 pub struct MemoryBackend {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
     /// Every change is made here, so every change is heard.
     freshness: Arc<Freshness>,
     capacity: u64,
@@ -63,9 +67,10 @@ impl MemoryBackend {
             index: HashMap::new(),
             leases: HashMap::new(),
             clock: 0,
+            values: Values::new(capacity),
         };
         Self {
-            state: Mutex::new(state),
+            state: Arc::new(Mutex::new(state)),
             freshness: Arc::new(Freshness::always()),
             capacity,
             lease,
@@ -188,6 +193,35 @@ impl MemoryBackend {
     }
 }
 
+impl MemoryBackend {
+    fn add_computed(
+        &self,
+        target: &Target,
+        lease: &Lease,
+        value: &NewValue<'_>,
+    ) -> Result<Added, BackendError> {
+        let now = Instant::now();
+        let state = &mut *self.lock();
+        let is_held = |held: &Granted| held.value == lease.value && held.expires > now;
+        if !state.leases.get(&target.id).is_some_and(is_held) {
+            return Ok(Added::Refused);
+        }
+        state.leases.remove(&target.id);
+        if state.digest(target.names(), now, true) != Some(lease.digest) {
+            return Ok(Added::Refused);
+        }
+        if state.values.contains(value.name, now) {
+            return Ok(Added::Present);
+        }
+        let bytes = Bytes::copy_from_slice(value.bytes);
+        if state.values.set(value.name, bytes, end(value.expiry, now)) {
+            Ok(Added::Stored)
+        } else {
+            Err(state.values.too_large(value.bytes.len() as u64))
+        }
+    }
+}
+
 impl Backend for MemoryBackend {
     fn lookup<'a>(
         &'a self,
@@ -236,6 +270,22 @@ impl Backend for MemoryBackend {
         filling: Filling<'a>,
     ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(async move { self.put(target, lease, &filling) })
+    }
+
+    fn values(&self) -> Option<Arc<dyn ValueStore>> {
+        Some(Arc::new(MemoryValues {
+            state: Arc::clone(&self.state),
+            freshness: Arc::clone(&self.freshness),
+        }))
+    }
+
+    fn add_value<'a>(
+        &'a self,
+        target: &'a Target,
+        lease: &'a Lease,
+        value: NewValue<'a>,
+    ) -> BoxFuture<'a, Result<Added, BackendError>> {
+        Box::pin(async move { self.add_computed(target, lease, &value) })
     }
 
     fn renew<'a>(

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use quick_cache::{DefaultHashBuilder, Lifecycle};
 
+use super::values::Values;
 use crate::backend::Payload;
 use crate::entry::EntryId;
 use crate::protocol::{Digest, Nonce, Target};
@@ -28,6 +29,8 @@ pub(super) struct State {
     pub(super) leases: HashMap<EntryId, Granted>,
     /// Stamps are unique and never go back; a counter is all the clock that one process needs.
     pub(super) clock: u64,
+    /// The plain values beside the entries.
+    pub(super) values: Values,
 }
 
 #[derive(Debug, Clone)]

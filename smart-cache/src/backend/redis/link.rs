@@ -122,6 +122,13 @@ impl Link {
         }
     }
 
+    /// Ends the connection and its supervisor; who needs a connection next starts both again.
+    pub(crate) fn close(&self) {
+        self.shared.supervisor.store(0, Ordering::Release);
+        self.shared.state.send_replace(State::Connecting);
+        self.shared.wake.notify_one();
+    }
+
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.now(), Some(Ok(_)))
     }

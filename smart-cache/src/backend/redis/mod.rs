@@ -19,6 +19,7 @@ mod ticket;
 mod tls;
 mod tracking;
 mod up;
+mod values;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,7 +32,9 @@ use self::names::Names;
 pub use self::options::RedisOptions;
 use self::reply::millis;
 use self::up::Up;
-use super::{Backend, BoxFuture, Filling, Lease, Lookup, Stored, Ticket};
+use super::{
+    Added, Backend, BoxFuture, Filling, Lease, Lookup, NewValue, Stored, Ticket, ValueStore,
+};
 use crate::error::{BackendError, ConfigError};
 use crate::local::Freshness;
 use crate::protocol::Target;
@@ -179,6 +182,19 @@ impl Backend for RedisBackend {
         filling: Filling<'a>,
     ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(self.put(target, lease, filling))
+    }
+
+    fn values(&self) -> Option<Arc<dyn ValueStore>> {
+        Some(Arc::new(values::RedisValues::new(Arc::clone(&self.core))))
+    }
+
+    fn add_value<'a>(
+        &'a self,
+        target: &'a Target,
+        lease: &'a Lease,
+        value: NewValue<'a>,
+    ) -> BoxFuture<'a, Result<Added, BackendError>> {
+        Box::pin(self.add_computed(target, lease, value))
     }
 
     fn renew<'a>(

@@ -64,6 +64,25 @@ impl Names {
         self.of_key(&format!("n:{}:", self.version), key)
     }
 
+    /// A value of the low-level API.
+    pub(crate) fn value(&self, name: &str) -> String {
+        format!("{}v:{name}", self.prefix)
+    }
+
+    /// The name of a value as its store was given it.
+    pub(crate) fn of_value<'a>(&self, name: &'a [u8]) -> Option<&'a str> {
+        let rest = name.strip_prefix(self.prefix.as_bytes())?;
+        std::str::from_utf8(rest.strip_prefix(b"v:")?).ok()
+    }
+
+    /// A SCAN pattern for the values whose names match a glob.
+    pub(crate) fn values_like(&self, glob: &str) -> String {
+        let mut pattern = self.pattern("v:");
+        pattern.pop();
+        pattern.push_str(glob);
+        pattern
+    }
+
     pub(crate) fn clock(&self) -> String {
         format!("{}clock", self.prefix)
     }

@@ -15,3 +15,7 @@ pub(crate) static RENEW: LazyLock<Script> =
 pub(crate) static RELEASE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("release.lua")));
 pub(crate) static REAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("reap.lua")));
+pub(crate) static ADD_VALUE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("add_value.lua")));
+pub(crate) static COUNT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("count.lua")));

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, RedisError, Value};
+use redis::{Cmd, Pipeline, RedisError, Value};
 use tokio::sync::Notify;
 
 use super::identity;
@@ -103,17 +103,51 @@ impl Up {
             .await
     }
 
+    /// Sends several commands at once; one of them may be refused while others are not.
+    pub(super) async fn pipeline(
+        &self,
+        commands: &Pipeline,
+        deadline: Instant,
+    ) -> Result<Vec<Result<Value, BackendError>>, BackendError> {
+        let mut connection = self.connection.clone();
+        let count = commands.len();
+        let answers = self
+            .answers(
+                connection.send_packed_commands(commands, 0, count),
+                deadline,
+            )
+            .await?;
+        Ok(answers
+            .into_iter()
+            .map(|value| self.unless_refused(value))
+            .collect())
+    }
+
     async fn answer(
         &self,
         answer: impl Future<Output = Result<Value, RedisError>>,
         deadline: Instant,
     ) -> Result<Value, BackendError> {
-        let sent = Instant::now();
-        match tokio::time::timeout_at(deadline.into(), answer).await {
-            Ok(Ok(Value::ServerError(error))) => {
-                self.heard();
+        let value = self.answers(answer, deadline).await?;
+        self.unless_refused(value)
+    }
+
+    fn unless_refused(&self, value: Value) -> Result<Value, BackendError> {
+        match value {
+            Value::ServerError(error) => {
                 Err(self.refused(error.code(), error.details().unwrap_or_default()))
             }
+            value => Ok(value),
+        }
+    }
+
+    async fn answers<T>(
+        &self,
+        answer: impl Future<Output = Result<T, RedisError>>,
+        deadline: Instant,
+    ) -> Result<T, BackendError> {
+        let sent = Instant::now();
+        match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(Ok(value)) => {
                 self.heard();
                 Ok(value)
