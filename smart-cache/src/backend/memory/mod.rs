@@ -213,8 +213,10 @@ impl MemoryBackend {
         if state.values.contains(value.name, now) {
             return Ok(Added::Present);
         }
-        let bytes = Bytes::copy_from_slice(value.bytes);
-        if state.values.set(value.name, bytes, end(value.expiry, now)) {
+        if state
+            .values
+            .set(value.name, value.bytes, end(value.expiry, now))
+        {
             Ok(Added::Stored)
         } else {
             Err(state.values.too_large(value.bytes.len() as u64))

@@ -70,13 +70,13 @@ impl Values {
     }
 
     /// Whether there was room: a value that is larger than everything is never kept.
-    pub(super) fn set(&mut self, name: &str, bytes: Bytes, expires: Option<Instant>) -> bool {
-        if weight(name, &bytes) > self.capacity {
+    pub(super) fn set(&mut self, name: &str, bytes: &[u8], expires: Option<Instant>) -> bool {
+        if weight(name, bytes) > self.capacity {
             self.kept.remove(name);
             return false;
         }
         // Of a larger buffer only this part is meant to stay.
-        let bytes = Bytes::copy_from_slice(&bytes);
+        let bytes = Bytes::copy_from_slice(bytes);
         self.kept.insert(name.into(), Kept { bytes, expires });
         self.kept.peek(name).is_some()
     }
@@ -133,7 +133,9 @@ impl MemoryValues {
         let Some(sum) = number.checked_add(delta) else {
             return Counted::Overflow;
         };
-        state.values.set(name, sum.to_string().into(), kept.expires);
+        state
+            .values
+            .set(name, sum.to_string().as_bytes(), kept.expires);
         Counted::Now(sum)
     }
 }
@@ -167,7 +169,7 @@ impl ValueStore for MemoryValues {
             let mut refused = Vec::new();
             for (at, (name, value)) in values.iter().enumerate() {
                 self.outlaw(state, name);
-                if !state.values.set(name, value.clone(), expires) {
+                if !state.values.set(name, value, expires) {
                     refused.push(at);
                 }
             }
@@ -192,7 +194,7 @@ impl ValueStore for MemoryValues {
                 return Ok(false);
             }
             let length = value.len() as u64;
-            if state.values.set(name, value, end(expiry, now)) {
+            if state.values.set(name, &value, end(expiry, now)) {
                 Ok(true)
             } else {
                 Err(state.values.too_large(length))
@@ -210,7 +212,7 @@ impl ValueStore for MemoryValues {
             let Some(kept) = state.values.get(name, now).cloned() else {
                 return Ok(false);
             };
-            Ok(state.values.set(name, kept.bytes, end(expiry, now)))
+            Ok(state.values.set(name, &kept.bytes, end(expiry, now)))
         })
     }
 
@@ -246,7 +248,7 @@ impl ValueStore for MemoryValues {
             let Some(kept) = state.values.remove(from, Instant::now()) else {
                 return Ok(false);
             };
-            Ok(state.values.set(to, kept.bytes, kept.expires))
+            Ok(state.values.set(to, &kept.bytes, kept.expires))
         })
     }
 
