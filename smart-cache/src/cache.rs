@@ -12,7 +12,7 @@ use crate::error::{BackendError, ConfigError};
 use crate::local::LocalTier;
 use crate::protocol::clear::{PendingClears, Wish};
 use crate::protocol::flight::Flights;
-use crate::stats::{Counters, LocalStats, Stats};
+use crate::stats::{Counters, HandlerStats, LocalStats, Stats};
 
 /// A cache of responses. Cheap to clone: all clones are one cache.
 ///
@@ -135,6 +135,22 @@ impl SmartCache {
             self.inner.backend.is_available(),
             self.local_stats(),
         )
+    }
+
+    /// What each cached handler has done in this process since this cache was built; those that
+    /// were never asked are not among them. By module, name and line; layers, which have no
+    /// module, come first.
+    ///
+    /// # Example
+    /// ```
+    /// let cache = smart_cache::SmartCache::in_memory();
+    /// for handler in cache.handler_stats() {
+    ///     println!("{}: {} hits, {} misses", handler.key, handler.hits, handler.misses);
+    /// }
+    /// ```
+    #[must_use]
+    pub fn handler_stats(&self) -> Vec<HandlerStats> {
+        self.inner.counters.of_handlers()
     }
 
     fn local_stats(&self) -> Option<LocalStats> {

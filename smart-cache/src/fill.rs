@@ -25,10 +25,11 @@ use crate::protocol::scope::Scope;
 use crate::protocol::turn::Lead;
 use crate::protocol::{MAX_TAGS, Target};
 use crate::serve::{Request, finish};
+use crate::stats::{Counted, HandlerCounts};
 
 /// Runs the handler for everybody who waits.
 pub(crate) async fn fill<T: IntoResponse>(
-    cache: &SmartCache,
+    cache: &Counted<'_>,
     asked: &Request<'_>,
     lead: Lead,
     handler: impl Future<Output = T>,
@@ -73,7 +74,8 @@ pub(crate) async fn fill<T: IntoResponse>(
         Status::Missed
     };
     let filled = Filled {
-        cache: cache.clone(),
+        cache: cache.cache.clone(),
+        counts: Arc::clone(cache.counts),
         target: Arc::clone(&asked.target),
         head: Head {
             key: Arc::clone(&asked.target.key),
@@ -84,7 +86,7 @@ pub(crate) async fn fill<T: IntoResponse>(
         ttl: asked.asked.ttl,
     };
     filled.land(lead);
-    cache.inner.counters.miss();
+    cache.counts.miss();
     finish(cache, Response::from_parts(parts, body.into()), status)
 }
 
@@ -106,7 +108,7 @@ async fn judge(response: Response, rules: Rules<'_>) -> Result<(Parts, Bytes), (
 }
 
 /// The answer is for its own request alone: followers run their own handlers.
-fn refuse(cache: &SmartCache, lead: Lead, bypass: Bypass, response: Response) -> Response {
+fn refuse(cache: &Counted<'_>, lead: Lead, bypass: Bypass, response: Response) -> Response {
     lead.uncacheable();
     finish(cache, response, Status::Bypass(bypass))
 }
@@ -114,6 +116,7 @@ fn refuse(cache: &SmartCache, lead: Lead, bypass: Bypass, response: Response) ->
 /// An answer that is on its way to the client and not stored yet.
 struct Filled {
     cache: SmartCache,
+    counts: Arc<HandlerCounts>,
     target: Arc<Target>,
     head: Head,
     answer: Answer,
@@ -147,6 +150,7 @@ impl Filled {
     async fn store(self, lease: HeldLease, seat: Option<Leader>) {
         let Self {
             cache,
+            counts,
             target,
             head,
             ..
@@ -174,7 +178,7 @@ impl Filled {
             Err(why) => tracing::debug!(key = %target.key, cause = %why, "store not acknowledged"),
         };
         let outcome = stored.ok();
-        cache.inner.counters.store(outcome, payload.len());
+        counts.store(outcome, payload.len());
         match (seat, outcome) {
             (Some(seat), Some(Stored::Landed(_))) => seat.answer(&self.entry()),
             (Some(seat), _) => seat.look_again(),

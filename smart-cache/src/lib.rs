@@ -93,4 +93,4 @@ pub use smart_cache_macros::smart_cache;
 pub use start::{
     clear_all, clear_all_blocking, clear_cache, clear_cache_blocking, install, install_named, start,
 };
-pub use stats::{LocalStats, Stats};
+pub use stats::{HandlerStats, LocalStats, Stats};

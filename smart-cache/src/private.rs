@@ -21,6 +21,7 @@ use crate::key::Variant;
 pub use crate::key::{BodyPart, HeaderPart};
 pub use crate::registry::{ClearHandler, ClearSite, Handler, Site};
 use crate::run::Run;
+use crate::stats::Counted;
 
 /// One call of a cached handler, from its arguments to its answer.
 #[derive(Debug)]
@@ -96,9 +97,10 @@ impl Call {
         let Some(cache) = cache else {
             return Cached::response(run.future.await.into_response());
         };
+        let counted = Counted::new(&cache, self.gathered.site);
         let asked = Asked::new(&cache, &shown, self.gathered);
         drop(shown);
-        Cached::response(crate::serve::serve(&cache, asked, run).await)
+        Cached::response(crate::serve::serve(&counted, asked, run).await)
     }
 }
 

@@ -127,6 +127,11 @@ pub fn registry() -> Registry {
     Registry { cached, clearing }
 }
 
+/// About how many handlers are cached, for sizing tables.
+pub(crate) fn announced() -> usize {
+    inventory::iter::<Handler>().count()
+}
+
 /// Keys that were used otherwise than by an attribute, so that clearing them is no typo.
 static OTHERS: Mutex<Option<HashSet<String>>> = Mutex::new(None);
 /// The advice is given once for a key, and for this many keys at most.

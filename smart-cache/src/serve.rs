@@ -21,13 +21,14 @@ use crate::protocol::scope::Scope;
 use crate::protocol::turn::{Taking, Turn};
 use crate::protocol::{Digest, Target};
 use crate::run::Run;
+use crate::stats::Counted;
 
 /// Sent back to the lookup this often, a request runs its handler instead.
 const MOST_LOOKUPS: usize = 4;
 
 /// Answers one request.
 pub(crate) async fn serve<T: IntoResponse>(
-    cache: &SmartCache,
+    cache: &Counted<'_>,
     asked: Result<Asked, Bypass>,
     run: Run<impl Future<Output = T>>,
 ) -> Response {
@@ -80,14 +81,14 @@ pub(crate) struct Request<'a> {
 }
 
 /// The answer of this process's memory, if it is proved current.
-fn local(cache: &SmartCache, asked: &Asked, now: Instant) -> Option<Arc<Entry>> {
+fn local(cache: &Counted<'_>, asked: &Asked, now: Instant) -> Option<Arc<Entry>> {
     let tier = cache.inner.local.as_ref().filter(|_| asked.local)?;
     // While a clear is pending or a write is open, keys are distrusted: the full road finds out.
     if cache.inner.pending.len() > 0 || open::any_here() {
         return None;
     }
     let entry = tier.get(asked.form.as_bytes(), now)?;
-    cache.inner.counters.local_hit();
+    cache.counts.local_hit();
     Some(entry)
 }
 
@@ -194,14 +195,14 @@ async fn discard(cache: &SmartCache, asked: &Request<'_>) {
     }
 }
 
-fn hit(cache: &SmartCache, entry: &Entry, now: Instant) -> Response {
-    cache.inner.counters.hit(entry.took());
+fn hit(cache: &Counted<'_>, entry: &Entry, now: Instant) -> Response {
+    cache.counts.hit(entry.took(), now);
     entry.to_response(now)
 }
 
-fn share(cache: &SmartCache, entry: &Entry) -> Response {
+fn share(cache: &Counted<'_>, entry: &Entry) -> Response {
     let now = Instant::now();
-    cache.inner.counters.collapsed();
+    cache.counts.collapsed(now);
     let mut response = entry.to_response(now);
     if cache.inner.config.status_header {
         Status::Collapsed.replace_hit(response.headers_mut());
@@ -211,7 +212,7 @@ fn share(cache: &SmartCache, entry: &Entry) -> Response {
 
 /// Runs the handler as if there were no cache.
 async fn alone<T: IntoResponse>(
-    cache: &SmartCache,
+    cache: &Counted<'_>,
     bypass: Bypass,
     handler: impl Future<Output = T>,
 ) -> Response {
@@ -222,9 +223,9 @@ async fn alone<T: IntoResponse>(
 }
 
 /// The last step of every answer that is not a hit.
-pub(crate) fn finish(cache: &SmartCache, mut response: Response, status: Status) -> Response {
+pub(crate) fn finish(cache: &Counted<'_>, mut response: Response, status: Status) -> Response {
     if let Status::Bypass(bypass) = status {
-        cache.inner.counters.bypass(bypass);
+        cache.counts.bypass(bypass);
     }
     if cache.inner.config.status_header {
         status.append_to(response.headers_mut());

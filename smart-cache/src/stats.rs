@@ -3,24 +3,18 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::backend::Stored;
 use crate::policy::Bypass;
+
+mod handlers;
+
+pub use handlers::HandlerStats;
+pub(crate) use handlers::{Counted, HandlerCounts, HandlerTable};
 
 /// The counters of one cache.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    hits: AtomicU64,
-    local_hits: AtomicU64,
-    misses: AtomicU64,
-    collapsed: AtomicU64,
-    bypasses: [AtomicU64; Bypass::COUNT],
-    handler_micros_saved: AtomicU64,
-    stored: AtomicU64,
-    stored_bytes: AtomicU64,
-    refused_cleared: AtomicU64,
-    refused_lease: AtomicU64,
-    refused_young: AtomicU64,
-    failed_stores: AtomicU64,
+    /// Everything that belongs to one handler.
+    pub(crate) handlers: HandlerTable,
     corrupt: AtomicU64,
     clears: AtomicU64,
     failed_clears: AtomicU64,
@@ -91,40 +85,6 @@ fn read(counter: &AtomicU64) -> u64 {
 }
 
 impl Counters {
-    pub(crate) fn hit(&self, saved: Duration) {
-        add(&self.hits, 1);
-        add(&self.handler_micros_saved, saved.as_micros() as u64);
-    }
-
-    pub(crate) fn local_hit(&self) {
-        add(&self.local_hits, 1);
-    }
-
-    pub(crate) fn miss(&self) {
-        add(&self.misses, 1);
-    }
-
-    pub(crate) fn collapsed(&self) {
-        add(&self.collapsed, 1);
-    }
-
-    pub(crate) fn bypass(&self, bypass: Bypass) {
-        add(&self.bypasses[bypass as usize], 1);
-    }
-
-    pub(crate) fn store(&self, outcome: Option<Stored>, bytes: usize) {
-        match outcome {
-            Some(Stored::Landed(_)) => {
-                add(&self.stored, 1);
-                add(&self.stored_bytes, bytes as u64);
-            }
-            Some(Stored::Cleared) => add(&self.refused_cleared, 1),
-            Some(Stored::LeaseLost) => add(&self.refused_lease, 1),
-            Some(Stored::YoungTag) => add(&self.refused_young, 1),
-            None => add(&self.failed_stores, 1),
-        }
-    }
-
     pub(crate) fn corrupt(&self) {
         add(&self.corrupt, 1);
     }
@@ -140,6 +100,11 @@ impl Counters {
         );
     }
 
+    /// Every handler that was asked.
+    pub(crate) fn of_handlers(&self) -> Vec<HandlerStats> {
+        self.handlers.snapshot()
+    }
+
     pub(crate) fn snapshot(
         &self,
         pending_clears: usize,
@@ -147,22 +112,24 @@ impl Counters {
         available: bool,
         local: Option<LocalStats>,
     ) -> Stats {
-        let bypasses = Bypass::ALL
-            .iter()
-            .map(|bypass| (*bypass, read(&self.bypasses[*bypass as usize])));
+        let mut all = HandlerStats::default();
+        for handler in self.handlers.snapshot() {
+            all.merge(&handler);
+        }
+        all.bypasses.sort_by_key(|(bypass, _)| *bypass as u8);
         Stats {
-            hits: read(&self.hits),
-            local_hits: read(&self.local_hits),
-            misses: read(&self.misses),
-            collapsed: read(&self.collapsed),
-            bypasses: bypasses.filter(|(_, count)| *count > 0).collect(),
-            handler_time_saved: Duration::from_micros(read(&self.handler_micros_saved)),
-            stored: read(&self.stored),
-            stored_bytes: read(&self.stored_bytes),
-            refused_cleared: read(&self.refused_cleared),
-            refused_lease: read(&self.refused_lease),
-            refused_young: read(&self.refused_young),
-            failed_stores: read(&self.failed_stores),
+            hits: all.hits,
+            local_hits: all.local_hits,
+            misses: all.misses,
+            collapsed: all.collapsed,
+            bypasses: all.bypasses,
+            handler_time_saved: all.handler_time_saved,
+            stored: all.stored,
+            stored_bytes: all.stored_bytes,
+            refused_cleared: all.refused_cleared,
+            refused_lease: all.refused_lease,
+            refused_young: all.refused_young,
+            failed_stores: all.failed_stores,
             corrupt: read(&self.corrupt),
             clears: read(&self.clears),
             failed_clears: read(&self.failed_clears),

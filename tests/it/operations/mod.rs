@@ -1,3 +1,4 @@
 //! What operators and the tests of users are given: testing tools, metrics, audit, command line.
 
+mod handlers;
 mod testing_tools;
