@@ -11,7 +11,6 @@ use crate::backend::BoxFuture;
 pub(crate) struct Run<F> {
     /// The handler.
     pub(crate) future: F,
-    #[expect(dead_code, reason = "read by the background refresh, the next change")]
     detach: fn(F) -> Result<BoxFuture<'static, Response>, F>,
 }
 
