@@ -15,7 +15,7 @@
 //! another name is no entry, which is a miss. The body is sliced out, never copied.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -28,7 +28,7 @@ use crate::protocol::MAX_TAGS;
 /// Begins every head.
 const MAGIC: [u8; 3] = *b"SC\x01";
 /// The format of the record; another number is another build's business.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// Format, checksum and length in front of the meta.
 const RECORD_FIXED: usize = 1 + 4 + 4;
 
@@ -123,6 +123,8 @@ struct Meta<'a> {
     status: u16,
     created_ms: u64,
     took_us: u64,
+    /// What was asked, in words; only pages read it.
+    request: &'a str,
     #[serde(borrow)]
     headers: Vec<(&'a str, &'a [u8])>,
 }
@@ -196,12 +198,13 @@ fn each_name<'a>(rest: &mut &'a [u8], mut each: impl FnMut(&'a [u8]) -> Option<(
     Some(count)
 }
 
-/// Encodes head and record, ready for the store script.
-pub(crate) fn encode(id: EntryId, head: &Head, answer: &Answer) -> Vec<u8> {
+/// Encodes head and record, ready for the store script; `request` says in words what was asked.
+pub(crate) fn encode(id: EntryId, head: &Head, answer: &Answer, request: &str) -> Vec<u8> {
     let meta = Meta {
         status: answer.status.as_u16(),
         created_ms: answer.created_ms(),
         took_us: answer.took.as_micros() as u64,
+        request,
         headers: answer
             .headers
             .iter()
@@ -255,6 +258,35 @@ pub(crate) fn decode(id: EntryId, bytes: &Bytes) -> Option<Answer> {
     })
 }
 
+/// What a list shows of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) status: u16,
+    pub(crate) created: SystemTime,
+    pub(crate) took: Duration,
+    pub(crate) request: String,
+}
+
+/// Reads the beginning of an entry, without its body and therefore without its checksum; `None`
+/// when that is too short, or something else.
+pub(crate) fn summary(bytes: &[u8]) -> Option<Summary> {
+    let record = Head::end(bytes)?;
+    let fixed = bytes.get(record..record + RECORD_FIXED)?;
+    if fixed[0] != FORMAT {
+        return None;
+    }
+    let meta_length = u32::from_le_bytes([fixed[5], fixed[6], fixed[7], fixed[8]]) as usize;
+    let meta_at = record + RECORD_FIXED;
+    let meta = bytes.get(meta_at..meta_at.checked_add(meta_length)?)?;
+    let meta: Meta<'_> = postcard::from_bytes(meta).ok()?;
+    Some(Summary {
+        status: meta.status,
+        created: UNIX_EPOCH.checked_add(Duration::from_millis(meta.created_ms))?,
+        took: Duration::from_micros(meta.took_us),
+        request: meta.request.to_owned(),
+    })
+}
+
 /// The checksum of everything but itself.
 fn checksum(id: EntryId, bytes: &[u8], record: usize) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
@@ -291,7 +323,7 @@ mod tests {
     #[test]
     fn what_was_encoded_is_decoded_to_the_byte() {
         let (id, head, entry) = sample();
-        let bytes = Bytes::from(encode(id, &head, &entry));
+        let bytes = Bytes::from(encode(id, &head, &entry, "/x?y=1"));
         let back = decode(id, &bytes).unwrap();
         assert_eq!(
             (
@@ -313,11 +345,24 @@ mod tests {
     }
 
     #[test]
+    fn the_beginning_of_an_entry_tells_what_it_is() {
+        let (id, head, entry) = sample();
+        let bytes = encode(id, &head, &entry, "/x?y=1");
+        let summary = summary(&bytes[..bytes.len() - entry.body.len()]).unwrap();
+        assert_eq!(
+            (summary.status, summary.created, summary.took),
+            (404, entry.created, entry.took)
+        );
+        assert_eq!(summary.request, "/x?y=1");
+        assert_eq!(super::summary(&bytes[..30]), None);
+    }
+
+    #[test]
     fn the_stored_bytes_are_pinned() {
         // A change here makes every stored entry of a running deployment a miss, and a change
         // of the head's part breaks the sweep between builds: raise FORMAT, never MAGIC.
         let (id, head, entry) = sample();
-        let bytes = encode(id, &head, &entry);
+        let bytes = encode(id, &head, &entry, "/x?y=1");
         let golden = "534301030004000000\
             6b3ac3bc01000000610100000062010001000000640\
             1";
@@ -328,7 +373,7 @@ mod tests {
     #[test]
     fn every_truncation_and_every_flipped_byte_is_a_miss() {
         let (id, head, entry) = sample();
-        let bytes = encode(id, &head, &entry);
+        let bytes = encode(id, &head, &entry, "/x?y=1");
         for length in 0..bytes.len() {
             assert!(
                 decode(id, &Bytes::copy_from_slice(&bytes[..length])).is_none(),
@@ -348,7 +393,7 @@ mod tests {
     #[test]
     fn an_entry_under_another_name_is_a_miss() {
         let (id, head, entry) = sample();
-        let bytes = Bytes::from(encode(id, &head, &entry));
+        let bytes = Bytes::from(encode(id, &head, &entry, "/x?y=1"));
         assert!(decode(EntryId::of(b"y"), &bytes).is_none());
     }
 }

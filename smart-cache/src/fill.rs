@@ -84,6 +84,7 @@ pub(crate) async fn fill<T: IntoResponse>(
         },
         answer,
         ttl: asked.asked.ttl,
+        request: asked.asked.form.in_words(),
     };
     filled.land(lead);
     cache.counts.miss();
@@ -121,6 +122,8 @@ struct Filled {
     head: Head,
     answer: Answer,
     ttl: Option<Duration>,
+    /// What was asked, in words.
+    request: String,
 }
 
 impl Filled {
@@ -164,7 +167,7 @@ impl Filled {
         if let Some(seat) = &seat {
             seat.close();
         }
-        let payload = codec::encode(target.id, head, &self.answer);
+        let payload = codec::encode(target.id, head, &self.answer, &self.request);
         let filling = Filling {
             payload: &payload,
             ttl: self.ttl,

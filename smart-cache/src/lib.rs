@@ -60,6 +60,7 @@ mod error;
 mod fill;
 pub mod hooks;
 mod http;
+pub mod inspect;
 mod key;
 mod local;
 mod policy;

@@ -257,7 +257,7 @@ pub mod bench {
             tags: Vec::new(),
             dynamic: Vec::new(),
         };
-        codec::encode(EntryId::of(b"bench"), &head, &answer).into()
+        codec::encode(EntryId::of(b"bench"), &head, &answer, "/item/7").into()
     }
 
     /// Whether stored bytes are an answer.

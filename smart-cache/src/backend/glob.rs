@@ -38,6 +38,11 @@ pub fn matches_glob(glob: &str, name: &str) -> bool {
     glob[at.min(glob.len())..].iter().all(|byte| *byte == b'*')
 }
 
+/// Whether a text has any of the characters that make it a glob.
+pub(crate) fn is_glob(text: &str) -> bool {
+    text.contains(['*', '?', '[', '\\'])
+}
+
 /// Where the glob goes on behind one byte, if that byte fits.
 fn step(glob: &[u8], at: usize, byte: u8) -> Option<usize> {
     match glob.get(at)? {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 pub use crate::codec::Payload;
 use crate::error::BackendError;
+use crate::inspect::Inspect;
 pub use crate::local::{Freshness, Sample};
 use crate::protocol::{Digest, Target};
 
@@ -21,6 +22,7 @@ pub(crate) mod off;
 pub(crate) mod redis;
 mod values;
 
+pub(crate) use glob::is_glob;
 pub use glob::matches_glob;
 pub use memory::MemoryBackend;
 pub use redis::{RedisBackend, RedisOptions};
@@ -236,6 +238,11 @@ pub trait Backend: std::fmt::Debug + Send + Sync + 'static {
     /// A second handle on the same entries for callers that block their runtime's thread, where
     /// a connection of that runtime could not move; `None` when this one never waits.
     fn blocking_twin(&self) -> Option<Arc<dyn Backend>> {
+        None
+    }
+
+    /// What can be listed of what it keeps; `None` where nothing can.
+    fn inspect(&self) -> Option<&dyn Inspect> {
         None
     }
 

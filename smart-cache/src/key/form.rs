@@ -120,7 +120,7 @@ fn field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
 }
 
 /// Length and bytes of a field behind its tag, and what follows.
-fn read_field(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn read_field(rest: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, tail) = rest.split_first_chunk::<4>()?;
     tail.split_at_checked(u32::from_le_bytes(*length) as usize)
 }

@@ -6,6 +6,7 @@ mod part;
 mod pattern;
 mod query;
 mod variant;
+mod words;
 
 pub(crate) use form::{Form, Identity, Seen};
 pub use into_keys::IntoKeys;

@@ -4,10 +4,11 @@
 //! entries and tokens are evicted under pressure, which is always a miss and never a stale hit.
 //! Nothing survives the process, so there is no identity and no rollback to guard against.
 
+mod inspect;
 mod state;
 mod values;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use super::{
     Added, Backend, BoxFuture, Filling, Lease, Lookup, NewValue, Stored, Ticket, ValueStore,
 };
 use crate::error::BackendError;
+use crate::inspect::Inspect;
 use crate::local::{Freshness, Sample};
 use crate::protocol::{Nonce, Target, token_name};
 
@@ -64,7 +66,7 @@ impl MemoryBackend {
                 minted: Instant::now(),
                 expires: None,
             },
-            index: HashMap::new(),
+            index: BTreeMap::new(),
             leases: HashMap::new(),
             clock: 0,
             values: Values::new(capacity),
@@ -378,6 +380,10 @@ impl Backend for MemoryBackend {
 
     fn freshness(&self) -> Option<&Arc<Freshness>> {
         Some(&self.freshness)
+    }
+
+    fn inspect(&self) -> Option<&dyn Inspect> {
+        Some(self)
     }
 
     fn lease(&self) -> Duration {

@@ -1,6 +1,6 @@
 //! What the memory backend keeps, and the steps that change it; each under the backend's lock.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,9 @@ pub(super) struct State {
     pub(super) tokens: quick_cache::unsync::Cache<Arc<str>, Token, Weights>,
     /// The namespace's own token, which nothing evicts.
     pub(super) namespace: Token,
-    /// Entry ids under a key; bounds the variants and finds what a clear can free.
-    pub(super) index: HashMap<Arc<str>, HashSet<EntryId>>,
+    /// Entry ids under a key; bounds the variants and finds what a clear can free. In order, so
+    /// that a page of it can be shown without a look at the rest.
+    pub(super) index: BTreeMap<Arc<str>, BTreeSet<EntryId>>,
     pub(super) leases: HashMap<EntryId, Granted>,
     /// Stamps are unique and never go back; a counter is all the clock that one process needs.
     pub(super) clock: u64,
@@ -171,7 +172,7 @@ impl State {
     }
 
     /// Whether the tokens that an entry was stored with are those of now.
-    fn is_current(&self, kept: &Kept, now: Instant) -> bool {
+    pub(super) fn is_current(&self, kept: &Kept, now: Instant) -> bool {
         let names = std::iter::once(&kept.key).chain(&kept.tags);
         let found = kept
             .dynamic

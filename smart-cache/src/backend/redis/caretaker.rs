@@ -86,8 +86,8 @@ async fn advise(shared: &Shared, up: &Up) {
 
 /// One line of the builds' table: when it was announced last, and by which program.
 pub(super) struct Build {
-    announced: u64,
-    application: String,
+    pub(super) announced: u64,
+    pub(super) application: String,
 }
 
 impl Build {
@@ -175,7 +175,7 @@ fn application() -> String {
     name.unwrap_or_else(|| "unknown".to_owned())
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

@@ -31,7 +31,7 @@ const MOST_BYTES: usize = 512 << 10;
 /// The two digests in front of every entry.
 pub(super) const DIGESTS: usize = 80;
 /// In place of the second digest when an entry has no dynamic tags.
-const NO_DYNAMIC: [u8; 40] = [b'-'; 40];
+pub(super) const NO_DYNAMIC: [u8; 40] = [b'-'; 40];
 
 /// The batch that lookups join at the moment.
 #[derive(Debug, Default)]

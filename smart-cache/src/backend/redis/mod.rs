@@ -7,6 +7,7 @@
 mod caretaker;
 mod clear;
 mod identity;
+mod inspect;
 mod link;
 mod lookup;
 mod names;
@@ -36,6 +37,7 @@ use super::{
     Added, Backend, BoxFuture, Filling, Lease, Lookup, NewValue, Stored, Ticket, ValueStore,
 };
 use crate::error::{BackendError, ConfigError};
+use crate::inspect::Inspect;
 use crate::local::Freshness;
 use crate::protocol::Target;
 
@@ -285,6 +287,10 @@ impl Backend for RedisBackend {
 
     fn freshness(&self) -> Option<&Arc<Freshness>> {
         self.core.shared.freshness.as_ref()
+    }
+
+    fn inspect(&self) -> Option<&dyn Inspect> {
+        Some(self)
     }
 
     fn blocking_twin(&self) -> Option<Arc<dyn Backend>> {

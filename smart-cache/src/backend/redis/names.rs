@@ -83,6 +83,16 @@ impl Names {
         pattern
     }
 
+    /// [`Names::index`] of a key whose name is known already, as a walk finds it.
+    pub(crate) fn named_index(&self, name: &str) -> String {
+        format!("{}n:{}:{name}", self.prefix, self.version)
+    }
+
+    /// [`Names::token`] of a key whose name is known already.
+    pub(crate) fn named_token(&self, name: &str) -> String {
+        format!("{}t:{name}", self.prefix)
+    }
+
     pub(crate) fn clock(&self) -> String {
         format!("{}clock", self.prefix)
     }
@@ -97,6 +107,11 @@ impl Names {
         format!("{}first:{}", self.prefix, self.version)
     }
 
+    /// When the last sweep was finished, and how many entries it removed.
+    pub(crate) fn swept(&self) -> String {
+        format!("{}swept", self.prefix)
+    }
+
     /// Held by the process that sweeps.
     pub(crate) fn sweeper(&self) -> String {
         format!("{}sweeper", self.prefix)
@@ -109,6 +124,11 @@ impl Names {
     /// A SCAN pattern for all names that begin with `kind`; the namespace may hold glob
     /// characters, which must stand for themselves.
     pub(crate) fn pattern(&self, kind: &str) -> String {
+        self.pattern_of(kind, "*")
+    }
+
+    /// [`Names::pattern`] with a glob of its own behind it.
+    pub(crate) fn pattern_of(&self, kind: &str, glob: &str) -> String {
         let mut pattern = String::with_capacity(self.prefix.len() + kind.len() + 1);
         for char in self.prefix.chars() {
             if matches!(char, '*' | '?' | '[' | ']' | '\\' | '^') {
@@ -117,7 +137,7 @@ impl Names {
             pattern.push(char);
         }
         pattern.push_str(kind);
-        pattern.push('*');
+        pattern.push_str(glob);
         pattern
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::caretaker::{Build, builds};
+use super::caretaker::{Build, builds, now};
 use super::lookup::DIGESTS;
 use super::reply::{array, bytes, integer};
 use super::up::Up;
@@ -85,6 +85,10 @@ pub(super) async fn sweep(shared: &Shared, up: &Up) -> Result<u64, BackendError>
         let first = shared.names.of_version(version).first_of_version();
         unlink(up, first.as_bytes()).await?;
     }
+    let mut note = redis::cmd("SET");
+    note.arg(shared.names.swept())
+        .arg(format!("{} {removed}", now()));
+    up.call(&note, up.deadline()).await?;
     Ok(removed)
 }
 
