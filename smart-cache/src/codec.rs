@@ -365,7 +365,7 @@ mod tests {
         let bytes = encode(id, &head, &entry, "/x?y=1");
         let golden = "534301030004000000\
             6b3ac3bc01000000610100000062010001000000640\
-            1";
+            2";
         let hex = crate::protocol::hex(&bytes);
         assert!(hex.starts_with(&golden.replace(' ', "")), "{hex}");
     }

@@ -148,7 +148,7 @@ async fn an_entry_is_dead_from_the_clear_of_anything_that_it_depends_on() {
         "a tag that the handler found"
     );
     assert_eq!(state("page:b").await, EntryState::Current);
-    server.cli(&["SET", "{n}:t:row:b", "!"]);
+    let _ = server.cli(&["SET", "{n}:t:row:b", "!"]);
     assert_eq!(state("page:b").await, EntryState::Held);
     let held = walk(&cache, "page:b", 1).await.0;
     assert_eq!(held.len(), 1);
@@ -183,13 +183,13 @@ async fn what_cannot_be_read_is_said_to_be_so() {
     let length = server.cli(&["STRLEN", &name]);
     // The last byte of the body: only the checksum tells.
     let last = (length.parse::<u64>().unwrap() - 1).to_string();
-    server.cli(&["SETRANGE", &name, &last, "!"]);
+    let _ = server.cli(&["SETRANGE", &name, &last, "!"]);
     let entry = cache.inspect().unwrap().entry(&line.version, line.id);
     assert_eq!(
         entry.await.unwrap().unwrap().line.state,
         EntryState::Unreadable
     );
-    server.cli(&["SETRANGE", &name, "0", &"x".repeat(300)]);
+    let _ = server.cli(&["SETRANGE", &name, "0", &"x".repeat(300)]);
     assert_eq!(
         entries(&cache, "page:1").await.entries[0].state,
         EntryState::Unreadable
@@ -275,7 +275,7 @@ async fn entries_of_every_build_are_listed_under_their_key() {
 async fn a_walk_finds_every_key_in_pages_of_bounded_size() {
     let server = RedisServer::start().await;
     let script = "for i = 1, 5000 do redis.call('SADD', '{n}:n:v:item:' .. i, 'x') redis.call('SET', 'other:' .. i, 1) end";
-    server.cli(&["EVAL", script, "0"]);
+    let _ = server.cli(&["EVAL", script, "0"]);
     let cache = redis_at(&server.url()).build().await.unwrap();
     let (found, pages) = walk(&cache, "item:*", 50).await;
     assert_eq!(found.len(), 5000);

@@ -47,7 +47,7 @@ impl Inspect for MemoryBackend {
             let ids = state.index.get(key).unwrap_or(&none);
             let mut rest = ids.range((from, Bound::Unbounded));
             let page: Vec<EntryId> = rest.by_ref().take(most.max(1)).copied().collect();
-            let next = rest.next().and(page.last()).map(|last| last.hex());
+            let next = rest.next().and(page.last()).map(EntryId::hex);
             let kept = |id: &EntryId| Some((*id, state.entries.get(id)?));
             let line = |(id, kept): (EntryId, &Arc<Kept>)| self.line(&state, id, kept, now);
             Ok(EntryPage {

@@ -320,7 +320,7 @@ impl RedisBackend {
 }
 
 fn line(version: &str, start: &Start, judge: &Judge) -> EntryLine {
-    let summary = start.payload().and_then(|payload| codec::summary(payload));
+    let summary = start.payload().and_then(codec::summary);
     let state = match &summary {
         Some(summary) => judge.state(start, summary),
         None => EntryState::Unreadable,
