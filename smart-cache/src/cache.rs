@@ -155,11 +155,16 @@ impl SmartCache {
 
     fn local_stats(&self) -> Option<LocalStats> {
         let local = self.inner.local.as_ref()?;
-        let live = local.freshness().hears(Instant::now());
+        let now = Instant::now();
+        let live = local.freshness().hears(now);
         Some(LocalStats {
             live,
             entries: local.len(),
             bytes: local.bytes(),
+            evictions: local.evictions(),
+            lag: local
+                .freshness()
+                .lag(now, self.inner.config.local_staleness),
         })
     }
 
@@ -181,6 +186,8 @@ impl SmartCache {
     pub(crate) async fn open(&self) {
         use crate::config::StartFlush;
 
+        #[cfg(feature = "metrics")]
+        self.publish_in_background();
         // The backend itself says in the log what keeps it from answering.
         if self.inner.backend.open().await.is_ok() {
             tracing::info!(backend = %self.describe(), "cache ready");

@@ -6,10 +6,13 @@
 
 use std::sync::{Arc, OnceLock};
 
+use tracing::{Instrument as _, Span};
+
 use crate::backend::Backend;
 use crate::cache::SmartCache;
 use crate::error::{BackendError, ClearError};
 use crate::key::IntoKeys;
+use crate::observe::{self, Timed, Timer};
 use crate::protocol::clear::Wish;
 use crate::protocol::open;
 
@@ -177,6 +180,8 @@ impl SmartCache {
 /// A wish that is on its way; dropped before its outcome is known, it is pending.
 struct Uttered {
     cache: SmartCache,
+    /// Made where the wish is uttered, so that it stands in the trace of the write.
+    span: Span,
     wish: Option<Wish>,
 }
 
@@ -184,6 +189,7 @@ impl Uttered {
     fn new(cache: &SmartCache, wish: Wish) -> Self {
         Self {
             cache: cache.clone(),
+            span: observe::clear(&wish),
             wish: Some(wish),
         }
     }
@@ -193,7 +199,10 @@ impl Uttered {
             return Ok(());
         };
         self.cache.distrust_local(wish);
-        let outcome = wish.send(&*backend).await;
+        let timer = Timer::start();
+        let outcome = wish.send(&*backend).instrument(self.span.clone()).await;
+        let word = observe::clear_word(outcome.is_ok());
+        timer.stop(&self.span, &self.cache, Timed::Clear, word);
         self.cache.distrust_local(wish);
         self.cache.inner.counters.clear(outcome.is_ok());
         match outcome {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::response::Parts;
+use tracing::{Instrument as _, Span};
 
 use crate::backend::{Filling, Stored};
 use crate::body::{Buffered, buffer};
@@ -17,6 +18,7 @@ use crate::codec::{self, Head};
 use crate::entry::{Answer, Entry};
 use crate::http::cache_status::Status;
 use crate::http::hop_by_hop;
+use crate::observe::{self, Timed, Timer};
 use crate::policy::{self, Bypass, Rules};
 use crate::protocol::flight::Leader;
 use crate::protocol::lease::HeldLease;
@@ -39,6 +41,7 @@ pub(crate) async fn fill<T: IntoResponse>(
     // they depend on is heard.
     let judged = scope
         .hear(async { judge(handler.await.into_response(), asked.asked.rules).await })
+        .instrument(cache.span.clone())
         .await;
     let found = scope.found(&asked.target);
     let (parts, body) = match judged {
@@ -76,6 +79,7 @@ pub(crate) async fn fill<T: IntoResponse>(
     let filled = Filled {
         cache: cache.cache.clone(),
         counts: Arc::clone(cache.counts),
+        span: observe::store(&cache.span),
         target: Arc::clone(&asked.target),
         head: Head {
             key: Arc::clone(&asked.target.key),
@@ -88,6 +92,7 @@ pub(crate) async fn fill<T: IntoResponse>(
     };
     filled.land(lead);
     cache.counts.miss();
+    cache.span.record("result", "miss");
     finish(cache, Response::from_parts(parts, body.into()), status)
 }
 
@@ -118,6 +123,8 @@ fn refuse(cache: &Counted<'_>, lead: Lead, bypass: Bypass, response: Response) -
 struct Filled {
     cache: SmartCache,
     counts: Arc<HandlerCounts>,
+    /// Of the store, which the trace of the request shows.
+    span: Span,
     target: Arc<Target>,
     head: Head,
     answer: Answer,
@@ -154,6 +161,7 @@ impl Filled {
         let Self {
             cache,
             counts,
+            span,
             target,
             head,
             ..
@@ -173,7 +181,8 @@ impl Filled {
             ttl: self.ttl,
             dynamic: &head.dynamic,
         };
-        let stored = lease.store(filling).await;
+        let timer = Timer::start();
+        let stored = lease.store(filling).instrument(span.clone()).await;
         match &stored {
             Ok(outcome) => {
                 tracing::debug!(key = %target.key, ?outcome, bytes = payload.len(), "store");
@@ -181,6 +190,7 @@ impl Filled {
             Err(why) => tracing::debug!(key = %target.key, cause = %why, "store not acknowledged"),
         };
         let outcome = stored.ok();
+        timer.stop(span, cache, Timed::Store, observe::store_word(outcome));
         counts.store(outcome, payload.len());
         match (seat, outcome) {
             (Some(seat), Some(Stored::Landed(_))) => seat.answer(&self.entry()),

@@ -38,6 +38,7 @@
 //! | `tls` | `rediss://` addresses, by rustls with the platform's root certificates | no |
 //! | `axum-extra` | [`KeyPart`] for the extractors of axum-extra | no |
 //! | `aide` | documentation of cached handlers by aide | no |
+//! | `metrics` | counts and durations through the `metrics` facade ([`observe`]): a registration and a record for each round trip, nothing for a hit of the local tier | no |
 //! | `testing` | [`testing`]: assertions, a recorder and a failing backend for the tests of programs that cache | no |
 
 // The attributes name this crate by its own name, also in its own examples and tests.
@@ -63,6 +64,10 @@ mod http;
 pub mod inspect;
 mod key;
 mod local;
+#[cfg(feature = "metrics")]
+pub mod observe;
+#[cfg(not(feature = "metrics"))]
+mod observe;
 mod policy;
 #[doc(hidden)]
 pub mod private;

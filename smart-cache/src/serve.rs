@@ -8,13 +8,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::response::{IntoResponse, Response};
+use tracing::Instrument as _;
 
 use crate::asked::Asked;
 use crate::backend::{Lookup, Payload};
 use crate::cache::{Limits, SmartCache};
 use crate::entry::Entry;
+use crate::error::BackendError;
 use crate::fill::fill;
 use crate::http::cache_status::Status;
+use crate::observe::{self, Timed, Timer};
 use crate::policy::Bypass;
 use crate::protocol::open;
 use crate::protocol::scope::Scope;
@@ -89,6 +92,7 @@ fn local(cache: &Counted<'_>, asked: &Asked, now: Instant) -> Option<Arc<Entry>>
     }
     let entry = tier.get(asked.form.as_bytes(), now)?;
     cache.counts.local_hit();
+    cache.span.record("detail", "local");
     Some(entry)
 }
 
@@ -105,7 +109,7 @@ struct Missed {
     dynamic: Vec<Arc<str>>,
 }
 
-async fn find(cache: &SmartCache, asked: &Request<'_>, patience: Instant) -> Found {
+async fn find(cache: &Counted<'_>, asked: &Request<'_>, patience: Instant) -> Found {
     if cache.inner.pending.len() > 0 {
         cache.inner.pending.retry(&cache.inner.backend);
         if cache.inner.pending.distrusts(&asked.target, &[]) {
@@ -115,7 +119,7 @@ async fn find(cache: &SmartCache, asked: &Request<'_>, patience: Instant) -> Fou
     if open::distrusts(cache, &asked.target, &[]) {
         return Found::Refused(Bypass::Transaction);
     }
-    match cache.inner.backend.lookup(&asked.target, patience).await {
+    match look_up(cache, asked, patience).await {
         Ok(Lookup::Hit(payload)) => {
             if let Some(bypass) = distrusted(cache, asked, &payload) {
                 return Found::Refused(bypass);
@@ -142,6 +146,26 @@ async fn find(cache: &SmartCache, asked: &Request<'_>, patience: Instant) -> Fou
             Found::Refused(Bypass::Unavailable)
         }
     }
+}
+
+/// One question to the backend, timed.
+async fn look_up(
+    cache: &Counted<'_>,
+    asked: &Request<'_>,
+    patience: Instant,
+) -> Result<Lookup, BackendError> {
+    let (timer, span) = (Timer::start(), observe::lookup(&cache.span));
+    let lookup = cache.inner.backend.lookup(&asked.target, patience);
+    let found = lookup.instrument(span.clone()).await;
+    let outcome = match &found {
+        Ok(Lookup::Hit(_)) => "hit",
+        Ok(Lookup::Miss { .. }) => "miss",
+        Ok(Lookup::Held) => "held",
+        Ok(Lookup::Off) => "off",
+        Err(_) => "failed",
+    };
+    timer.stop(&span, cache, Timed::Lookup, outcome);
+    found
 }
 
 /// Takes an entry into the local tier, with what was known before its lookup was sent.
@@ -172,7 +196,8 @@ fn distrusted(cache: &SmartCache, asked: &Request<'_>, payload: &Payload) -> Opt
     }
 }
 
-async fn turn(cache: &SmartCache, asked: &Request<'_>, missed: &Missed, limits: Limits) -> Turn {
+async fn turn(cache: &Counted<'_>, asked: &Request<'_>, missed: &Missed, limits: Limits) -> Turn {
+    let (timer, span) = (Timer::start(), observe::turn(&cache.span));
     let taking = Taking {
         backend: &cache.inner.backend,
         flights: &cache.inner.flights,
@@ -183,7 +208,16 @@ async fn turn(cache: &SmartCache, asked: &Request<'_>, missed: &Missed, limits: 
         timeout: limits.timeout,
         deadline: limits.wait,
     };
-    taking.take().await
+    let turn = taking.take().instrument(span.clone()).await;
+    let outcome = match &turn {
+        Turn::Lead(_) => "lead",
+        Turn::Filled(_) => "filled",
+        Turn::Shared(_) => "shared",
+        Turn::LookAgain => "again",
+        Turn::Alone(_) => "alone",
+    };
+    timer.stop(&span, cache, Timed::Turn, outcome);
+    turn
 }
 
 /// Removes an entry that cannot be read, so that a ticket does not hand it out again.
@@ -197,12 +231,14 @@ async fn discard(cache: &SmartCache, asked: &Request<'_>) {
 
 fn hit(cache: &Counted<'_>, entry: &Entry, now: Instant) -> Response {
     cache.counts.hit(entry.took(), now);
+    cache.span.record("result", "hit");
     entry.to_response(now)
 }
 
 fn share(cache: &Counted<'_>, entry: &Entry) -> Response {
     let now = Instant::now();
     cache.counts.collapsed(now);
+    cache.span.record("result", "collapsed");
     let mut response = entry.to_response(now);
     if cache.inner.config.status_header {
         Status::Collapsed.replace_hit(response.headers_mut());
@@ -218,6 +254,7 @@ async fn alone<T: IntoResponse>(
 ) -> Response {
     let response = Scope::silent(cache)
         .hear(async { handler.await.into_response() })
+        .instrument(cache.span.clone())
         .await;
     finish(cache, response, Status::Bypass(bypass))
 }
@@ -226,6 +263,8 @@ async fn alone<T: IntoResponse>(
 pub(crate) fn finish(cache: &Counted<'_>, mut response: Response, status: Status) -> Response {
     if let Status::Bypass(bypass) = status {
         cache.counts.bypass(bypass);
+        cache.span.record("result", "bypass");
+        cache.span.record("detail", bypass.as_str());
     }
     if cache.inner.config.status_header {
         status.append_to(response.headers_mut());

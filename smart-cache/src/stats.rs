@@ -74,6 +74,11 @@ pub struct LocalStats {
     pub entries: usize,
     /// Their bytes, by weight.
     pub bytes: u64,
+    /// Entries that left for want of room since the start.
+    pub evictions: u64,
+    /// How long ago its connection last proved that every push had arrived: zero where nothing
+    /// needs one, `None` while there is no connection.
+    pub lag: Option<Duration>,
 }
 
 fn add(counter: &AtomicU64, amount: u64) {

@@ -145,6 +145,22 @@ impl Freshness {
         self.generation.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// How long ago it was proved last that everything had been heard; `None` while nothing is
+    /// heard, zero where every change is made in this process.
+    pub fn lag(&self, now: Instant, staleness: Duration) -> Option<Duration> {
+        match self.heard_until.load(Ordering::SeqCst) {
+            0 => None,
+            u64::MAX => Some(Duration::ZERO),
+            until => {
+                let staleness = u64::try_from(staleness.as_micros()).unwrap_or(u64::MAX);
+                let proved = until.saturating_sub(staleness);
+                Some(Duration::from_micros(
+                    self.micros(now).saturating_sub(proved),
+                ))
+            }
+        }
+    }
+
     fn counter(&self, name: &str) -> (u32, u64) {
         let slot = slot(name);
         (slot as u32, self.counters[slot].load(Ordering::SeqCst))

@@ -16,6 +16,8 @@ mod sync {
 }
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use quick_cache::Weighter;
@@ -38,8 +40,15 @@ const USUAL_ENTRY: u64 = 4096;
 /// Entries in the memory of this process.
 #[derive(Debug)]
 pub(crate) struct LocalTier {
-    entries: quick_cache::sync::Cache<Box<[u8]>, Arc<Held>, Bytes>,
+    entries: quick_cache::sync::Cache<
+        Box<[u8]>,
+        Arc<Held>,
+        Bytes,
+        quick_cache::DefaultHashBuilder,
+        Evictions,
+    >,
     freshness: Arc<Freshness>,
+    evictions: Evictions,
 }
 
 /// One entry with the proof that it was current.
@@ -51,6 +60,22 @@ struct Held {
 
 #[derive(Debug, Clone)]
 struct Bytes;
+
+/// Counts what leaves for want of room.
+#[derive(Debug, Clone, Default)]
+struct Evictions(Arc<AtomicU64>);
+
+impl quick_cache::Lifecycle<Box<[u8]>, Arc<Held>> for Evictions {
+    /// What one insertion usually evicts; it is freed after the lock, more of it under the lock.
+    type RequestState = [Option<(Box<[u8]>, Arc<Held>)>; 2];
+
+    fn on_evict(&self, state: &mut Self::RequestState, form: Box<[u8]>, held: Arc<Held>) {
+        self.0.fetch_add(1, Relaxed);
+        if let Some(free) = state.iter_mut().find(|slot| slot.is_none()) {
+            *free = Some((form, held));
+        }
+    }
+}
 
 impl Weighter<Box<[u8]>, Arc<Held>> for Bytes {
     fn weight(&self, form: &Box<[u8]>, held: &Arc<Held>) -> u64 {
@@ -77,14 +102,16 @@ impl LocalTier {
             )
             .build();
         let options = options.expect("both capacities are set");
+        let evictions = Evictions::default();
         Self {
             entries: quick_cache::sync::Cache::with_options(
                 options,
                 Bytes,
                 quick_cache::DefaultHashBuilder::default(),
-                quick_cache::sync::DefaultLifecycle::default(),
+                evictions.clone(),
             ),
             freshness,
+            evictions,
         }
     }
 
@@ -113,6 +140,10 @@ impl LocalTier {
 
     pub(crate) fn freshness(&self) -> &Arc<Freshness> {
         &self.freshness
+    }
+
+    pub(crate) fn evictions(&self) -> u64 {
+        self.evictions.0.load(Relaxed)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -12,6 +12,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{add, read};
+use tracing::Span;
+
 use crate::backend::Stored;
 use crate::cache::SmartCache;
 use crate::policy::Bypass;
@@ -78,13 +80,17 @@ impl<'a> Origin<'a> {
 pub(crate) struct Counted<'a> {
     pub(crate) cache: &'a SmartCache,
     pub(crate) counts: &'a Arc<HandlerCounts>,
+    /// Of the request, for the trace.
+    pub(crate) span: Span,
 }
 
 impl<'a> Counted<'a> {
     pub(crate) fn new<'o>(cache: &'a SmartCache, origin: impl Into<Origin<'o>>) -> Self {
+        let counts = cache.inner.counters.handlers.of(&origin.into());
         Self {
             cache,
-            counts: cache.inner.counters.handlers.of(&origin.into()),
+            counts,
+            span: crate::observe::request(counts),
         }
     }
 }
@@ -267,7 +273,7 @@ pub struct HandlerStats {
 
 impl HandlerStats {
     /// Adds what another one has done: the same handler under another number, or all handlers.
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.hits += other.hits;
         self.local_hits += other.local_hits;
         self.misses += other.misses;

@@ -1,4 +1,6 @@
 //! What operators and the tests of users are given: testing tools, metrics, audit, command line.
 
 mod handlers;
+mod metrics;
 mod testing_tools;
+mod traces;
