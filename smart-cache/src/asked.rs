@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::cache::SmartCache;
 use crate::context::Shown;
 use crate::entry::EntryId;
+use crate::http::wants::Wants;
 use crate::key::{Form, Identity, QueryRule, Seen, Variant};
 use crate::policy::{self, Bypass, Rules};
 use crate::protocol::{MAX_TAGS, Target};
@@ -15,9 +16,13 @@ use crate::registry::Site;
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) form: Form,
+    /// What the log calls the handler.
+    pub(crate) handler: &'static str,
     pub(crate) rules: Rules<'static>,
     pub(crate) ttl: Option<Duration>,
     pub(crate) is_head: bool,
+    /// In which form the answer is wanted, as far as the handler does not look at that itself.
+    pub(crate) wants: Wants,
     /// Whether the local tier may answer.
     pub(crate) local: bool,
 }
@@ -35,7 +40,7 @@ impl Asked {
     /// Decides what is asked, or why the request stays out.
     pub(crate) fn new(
         cache: &SmartCache,
-        shown: &Shown,
+        shown: &mut Shown,
         gathered: Gathered,
     ) -> Result<Self, Bypass> {
         let site = gathered.site;
@@ -67,6 +72,7 @@ impl Asked {
         };
         Ok(Self {
             form: gathered.variant.into_form(&seen),
+            handler: gathered.type_name.trim_end_matches("::{{closure}}"),
             rules: Rules {
                 status: site.status,
                 vary: site.vary,
@@ -74,6 +80,7 @@ impl Asked {
             },
             ttl: site.ttl_ms.map(Duration::from_millis),
             is_head: shown.method == http::Method::HEAD,
+            wants: std::mem::take(&mut shown.wants).without(site.vary),
             local: site.local,
         })
     }

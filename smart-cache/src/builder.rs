@@ -170,6 +170,13 @@ impl Builder {
         self
     }
 
+    /// Whether `Cache-Status` names the key of the answer, for debugging: a key may tell more than
+    /// the world should know. Default false.
+    pub fn status_key(mut self, shown: bool) -> Self {
+        self.config.status_key = shown;
+        self
+    }
+
     /// The application's version: entries of two versions never mix. Default: a fingerprint of
     /// the running executable.
     pub fn app_version(mut self, version: impl Into<String>) -> Self {

@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 
 use crate::cache::SmartCache;
+use crate::http::wants::Wants;
 
 /// The extractor that `#[smart_cache]` adds; a user meets it only when calling a handler as a
 /// function, with [`uncached`].
@@ -67,6 +68,8 @@ pub(crate) struct Shown {
     pub(crate) state: &'static str,
     /// Kept only for `vary(..)`.
     pub(crate) headers: Option<HeaderMap>,
+    /// In which form the answer is wanted.
+    pub(crate) wants: Wants,
 }
 
 impl<S, H> FromRequestParts<S> for CacheContext<H>
@@ -91,6 +94,7 @@ where
             cache: parts.extensions.get::<SmartCache>().cloned(),
             state: std::any::type_name::<S>(),
             headers: H::KEPT.then(|| parts.headers.clone()),
+            wants: Wants::of(&parts.headers),
         };
         Ok(Self {
             shown: Some(shown),

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::http::cache_status::Status;
+use crate::http::wants::Wants;
+use crate::respond::{Offer, narrow};
 
 /// Names an entry: the hash of key and variant.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,6 +85,8 @@ pub(crate) struct Entry {
     /// With `Content-Length`, room for the age, and `Cache-Status` as of a hit.
     headers: HeaderMap,
     body: Bytes,
+    /// When the handler had answered.
+    created: SystemTime,
     took: Duration,
     /// Its age in seconds when it was made ready, the handler's own `Age` included.
     age: u64,
@@ -125,6 +129,7 @@ impl Entry {
             status,
             headers: ready,
             body,
+            created,
             took,
             age: own.saturating_add(age.unwrap_or(0)),
             ready: Instant::now(),
@@ -147,16 +152,28 @@ impl Entry {
         self.headers.len()
     }
 
-    /// The answer of a hit, with its `Age` (RFC 9111, section 5.1).
-    pub(crate) fn to_response(&self, now: Instant) -> Response {
+    /// The answer of a hit in the form that is wanted, with its `Age` (RFC 9111, section 5.1).
+    pub(crate) fn to_response(&self, wants: &Wants, is_head: bool, now: Instant) -> Response {
+        let offer = Offer {
+            status: self.status,
+            headers: &self.headers,
+            body: &self.body,
+            created: self.created,
+            is_head,
+        };
+        let mut response = narrow(wants, offer).unwrap_or_else(|| self.whole());
         let since = now.saturating_duration_since(self.ready).as_secs();
         let age = self.age.saturating_add(since);
-        let mut response = Response::new(Body::from(self.body.clone()));
-        *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers.clone();
         if let (1.., Some(value)) = (age, response.headers_mut().get_mut(header::AGE)) {
             *value = HeaderValue::from(age);
         }
+        response
+    }
+
+    fn whole(&self) -> Response {
+        let mut response = Response::new(Body::from(self.body.clone()));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers.clone();
         response
     }
 }

@@ -26,6 +26,8 @@ use crate::protocol::open;
 use crate::protocol::scope::Scope;
 use crate::protocol::turn::Lead;
 use crate::protocol::{MAX_TAGS, Target};
+use crate::registry;
+use crate::respond::{self, Offer};
 use crate::serve::{Request, finish};
 use crate::stats::{Counted, HandlerCounts};
 
@@ -44,8 +46,8 @@ pub(crate) async fn fill<T: IntoResponse>(
         .instrument(cache.span.clone())
         .await;
     let found = scope.found(&asked.target);
-    let (parts, body) = match judged {
-        Ok((parts, body)) if asked.target.tags.len() + found.len() <= MAX_TAGS => (parts, body),
+    let (mut parts, body) = match judged {
+        Ok(kept) if asked.target.tags.len() + found.len() <= MAX_TAGS => kept,
         Ok((parts, body)) => {
             return refuse(
                 cache,
@@ -54,20 +56,31 @@ pub(crate) async fn fill<T: IntoResponse>(
                 Response::from_parts(parts, body.into()),
             );
         }
-        Err((bypass, response)) => return refuse(cache, lead, bypass, response),
+        Err((bypass, response)) => {
+            if bypass == Bypass::Vary {
+                registry::advise_vary(
+                    asked.asked.handler,
+                    response.headers(),
+                    asked.asked.rules.vary,
+                );
+            }
+            return refuse(cache, lead, bypass, response);
+        }
     };
     // Only this task sees what its open transactions have written.
     if open::distrusts(cache, &asked.target, &found) {
         let response = Response::from_parts(parts, body.into());
         return refuse(cache, lead, Bypass::Transaction, response);
     }
-    let mut headers = parts.headers.clone();
+    let rules = asked.asked.rules;
+    respond::complete(parts.status, &mut parts.headers, &body, rules);
+    let (mut headers, created) = (parts.headers.clone(), SystemTime::now());
     hop_by_hop::strip(&mut headers);
     let answer = Answer {
         status: parts.status,
         headers,
         body: body.clone(),
-        created: SystemTime::now(),
+        created,
         took: started.elapsed(),
     };
     // A tag that was found may turn out to be too new, so only declared ones can be promised.
@@ -93,7 +106,17 @@ pub(crate) async fn fill<T: IntoResponse>(
     filled.land(lead);
     cache.counts.miss();
     cache.span.record("result", "miss");
-    finish(cache, Response::from_parts(parts, body.into()), status)
+    let offer = Offer {
+        status: parts.status,
+        headers: &parts.headers,
+        body: &body,
+        created,
+        // A HEAD never fills.
+        is_head: false,
+    };
+    let response = respond::narrow(&asked.asked.wants, offer)
+        .unwrap_or_else(|| Response::from_parts(parts, body.into()));
+    finish(cache, response, status)
 }
 
 /// A response whose body is in one piece and which may be stored; else why not, and the response
@@ -170,7 +193,7 @@ impl Filled {
             return;
         }
         for tag in &head.dynamic {
-            crate::registry::remember(tag);
+            registry::remember(tag);
         }
         if let Some(seat) = &seat {
             seat.close();

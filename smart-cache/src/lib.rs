@@ -73,6 +73,7 @@ mod policy;
 pub mod private;
 mod protocol;
 mod registry;
+mod respond;
 mod run;
 mod serve;
 mod start;

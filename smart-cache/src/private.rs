@@ -98,7 +98,7 @@ impl Call {
             return Cached::response(run.future.await.into_response());
         };
         let counted = Counted::new(&cache, self.gathered.site);
-        let asked = Asked::new(&cache, &shown, self.gathered);
+        let asked = Asked::new(&cache, &mut shown, self.gathered);
         drop(shown);
         Cached::response(crate::serve::serve(&counted, asked, run).await)
     }

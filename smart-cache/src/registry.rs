@@ -136,6 +136,8 @@ pub(crate) fn announced() -> usize {
 static OTHERS: Mutex<Option<HashSet<String>>> = Mutex::new(None);
 /// The advice is given once for a key, and for this many keys at most.
 static WARNED: Mutex<Option<HashSet<String>>> = Mutex::new(None);
+/// Handlers whose `Vary` was remarked on.
+static UNVARIED: Mutex<Option<HashSet<String>>> = Mutex::new(None);
 const MOST_REMEMBERED: usize = 10_000;
 /// One clear gives this much advice: nobody reads a thousand warnings.
 const MOST_WARNINGS: usize = 5;
@@ -195,4 +197,33 @@ pub(crate) fn advise(keys: &[String]) {
             }
         }
     }
+}
+
+/// Says, once for a handler, which word lets an answer be stored that says it varies on something
+/// that nothing tells apart.
+pub(crate) fn advise_vary(handler: &str, headers: &http::HeaderMap, declared: &[&str]) {
+    if !insert_bounded(&UNVARIED, handler) {
+        return;
+    }
+    let names: Vec<_> = crate::http::vary::uncovered(headers, declared)
+        .map(str::to_ascii_lowercase)
+        .collect();
+    if names.iter().any(|name| name == "*") {
+        tracing::warn!(
+            handler,
+            "its answer says `Vary: *`, that no two requests may share it, so it is never stored"
+        );
+        return;
+    }
+    let listed: Vec<_> = declared
+        .iter()
+        .map(|name| (*name).to_owned())
+        .chain(names)
+        .map(|name| format!("\"{name}\""))
+        .collect();
+    tracing::warn!(
+        handler,
+        "its answer says that it varies on a header that the variant does not hold, so it is never stored; write vary({}) in its attribute",
+        listed.join(", ")
+    );
 }

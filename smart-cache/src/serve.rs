@@ -16,7 +16,7 @@ use crate::cache::{Limits, SmartCache};
 use crate::entry::Entry;
 use crate::error::BackendError;
 use crate::fill::fill;
-use crate::http::cache_status::Status;
+use crate::http::cache_status::{self, Status};
 use crate::observe::{self, Timed, Timer};
 use crate::policy::Bypass;
 use crate::protocol::open;
@@ -35,13 +35,30 @@ pub(crate) async fn serve<T: IntoResponse>(
     asked: Result<Asked, Bypass>,
     run: Run<impl Future<Output = T>>,
 ) -> Response {
+    let shown = asked
+        .as_ref()
+        .ok()
+        .filter(|_| cache.inner.config.status_key);
+    let key = shown.map(|asked| asked.form.names().0.unwrap_or_default().to_owned());
+    let mut response = road(cache, asked, run).await;
+    if let Some(key) = key {
+        cache_status::add_key(response.headers_mut(), &key);
+    }
+    response
+}
+
+async fn road<T: IntoResponse>(
+    cache: &Counted<'_>,
+    asked: Result<Asked, Bypass>,
+    run: Run<impl Future<Output = T>>,
+) -> Response {
     let asked = match asked {
         Ok(asked) => asked,
         Err(bypass) => return alone(cache, bypass, run.future).await,
     };
     let now = Instant::now();
     if let Some(entry) = local(cache, &asked, now) {
-        return hit(cache, &entry, now);
+        return hit(cache, &asked, &entry, now);
     }
     let asked = Request {
         target: asked.target(),
@@ -50,7 +67,7 @@ pub(crate) async fn serve<T: IntoResponse>(
     let mut limits = cache.limits();
     for _ in 0..MOST_LOOKUPS {
         let missed = match find(cache, &asked, limits.patience).await {
-            Found::Entry(entry) => return hit(cache, &entry, Instant::now()),
+            Found::Entry(entry) => return hit(cache, asked.asked, &entry, Instant::now()),
             Found::Nothing(missed) => missed,
             Found::Refused(bypass) => return alone(cache, bypass, run.future).await,
         };
@@ -59,14 +76,14 @@ pub(crate) async fn serve<T: IntoResponse>(
         }
         match turn(cache, &asked, &missed, limits).await {
             Turn::Lead(lead) => return fill(cache, &asked, lead, run.future).await,
-            Turn::Shared(entry) => return share(cache, &entry),
+            Turn::Shared(entry) => return share(cache, asked.asked, &entry),
             Turn::Alone(bypass) => return alone(cache, bypass, run.future).await,
             Turn::Filled(payload) => {
                 if let Some(bypass) = distrusted(cache, &asked, &payload) {
                     return alone(cache, bypass, run.future).await;
                 }
                 match payload.entry(asked.target.id, cache.inner.config.status_header) {
-                    Some(entry) => return hit(cache, &entry, Instant::now()),
+                    Some(entry) => return hit(cache, asked.asked, &entry, Instant::now()),
                     None => discard(cache, &asked).await,
                 }
             }
@@ -229,17 +246,17 @@ async fn discard(cache: &SmartCache, asked: &Request<'_>) {
     }
 }
 
-fn hit(cache: &Counted<'_>, entry: &Entry, now: Instant) -> Response {
+fn hit(cache: &Counted<'_>, asked: &Asked, entry: &Entry, now: Instant) -> Response {
     cache.counts.hit(entry.took(), now);
     cache.span.record("result", "hit");
-    entry.to_response(now)
+    entry.to_response(&asked.wants, asked.is_head, now)
 }
 
-fn share(cache: &Counted<'_>, entry: &Entry) -> Response {
+fn share(cache: &Counted<'_>, asked: &Asked, entry: &Entry) -> Response {
     let now = Instant::now();
     cache.counts.collapsed(now);
     cache.span.record("result", "collapsed");
-    let mut response = entry.to_response(now);
+    let mut response = entry.to_response(&asked.wants, asked.is_head, now);
     if cache.inner.config.status_header {
         Status::Collapsed.replace_hit(response.headers_mut());
     }

@@ -9,6 +9,7 @@ mod backends;
 mod faults;
 mod harness;
 mod hooks;
+mod http;
 mod inspect;
 mod local;
 mod model;

@@ -29,7 +29,7 @@ pub(crate) fn named_caches() -> Result<Vec<String>, ConfigError> {
 }
 
 /// What may follow `SMART_REDIS_`.
-const VARIABLES: [&str; 22] = [
+const VARIABLES: [&str; 23] = [
     "APP_VERSION",
     "BACKEND",
     "CACHES",
@@ -48,6 +48,7 @@ const VARIABLES: [&str; 22] = [
     "SERVER_ID",
     "SETTLE",
     "STATUS_HEADER",
+    "STATUS_KEY",
     "TIMEOUT",
     "URL",
     "USERNAME",

@@ -66,6 +66,8 @@ pub(crate) struct Config {
     pub(crate) max_variants: u32,
     pub(crate) ignored_query: IgnoredQuery,
     pub(crate) status_header: bool,
+    /// Whether `Cache-Status` names the key, which may tell more than the world should know.
+    pub(crate) status_key: bool,
     /// `None`: the fingerprint of the running executable.
     pub(crate) app_version: Option<String>,
     /// Replaces the identity read from INFO, where INFO is forbidden.
@@ -90,6 +92,7 @@ impl Default for Config {
             max_variants: 10_000,
             ignored_query: IgnoredQuery::default(),
             status_header: true,
+            status_key: false,
             app_version: None,
             server_id: None,
         }
@@ -165,9 +168,13 @@ impl Config {
         if let Some(value) = source.get("IGNORED_QUERY")? {
             config.ignored_query = IgnoredQuery::parse(&value.text);
         }
-        if let Some(value) = source.get("STATUS_HEADER")? {
-            config.status_header =
-                boolean(&value.text).ok_or_else(|| value.refuse("true or false"))?;
+        for (name, into) in [
+            ("STATUS_HEADER", &mut config.status_header),
+            ("STATUS_KEY", &mut config.status_key),
+        ] {
+            if let Some(value) = source.get(name)? {
+                *into = boolean(&value.text).ok_or_else(|| value.refuse("true or false"))?;
+            }
         }
         if let Some(value) = source.get("APP_VERSION")? {
             check_version(&value.text).map_err(|allowed| value.refuse(allowed))?;

@@ -72,9 +72,50 @@ impl Status {
     }
 }
 
+/// Says under which key the answer is kept, in our own line, which is the last one.
+pub(crate) fn add_key(headers: &mut HeaderMap, key: &str) {
+    let mut lines: Vec<HeaderValue> = headers.get_all(&NAME).iter().cloned().collect();
+    let Some(ours) = lines.pop() else { return };
+    let mut text = ours.as_bytes().to_vec();
+    text.extend_from_slice(b"; key=\"");
+    for byte in key.bytes() {
+        match byte {
+            b'"' | b'\\' => text.extend_from_slice(&[b'\\', byte]),
+            // A string of a structured field has no other characters than these (RFC 9651).
+            b' '..=b'~' => text.push(byte),
+            _ => text.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+        }
+    }
+    text.push(b'"');
+    headers.remove(&NAME);
+    for line in lines {
+        headers.append(NAME, line);
+    }
+    headers.append(NAME, HeaderValue::from_bytes(&text).unwrap_or(ours));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_shown_as_a_string_of_a_structured_field() {
+        let mut headers = HeaderMap::new();
+        headers.append(NAME, HeaderValue::from_static("inner; hit"));
+        Status::Hit.append_to(&mut headers);
+        add_key(&mut headers, "a\"b\\c ü\r\n:7");
+        let lines: Vec<_> = headers.get_all(NAME).iter().collect();
+        assert_eq!(
+            lines,
+            [
+                "inner; hit",
+                "smart-cache; hit; key=\"a\\\"b\\\\c %C3%BC%0D%0A:7\""
+            ]
+        );
+        let mut none = HeaderMap::new();
+        add_key(&mut none, "k");
+        assert!(none.is_empty());
+    }
 
     #[test]
     fn every_bypass_says_its_reason() {

@@ -1,5 +1,11 @@
 //! Pure functions over headers: no I/O, no clock.
 
+pub(crate) mod accept_language;
 pub(crate) mod cache_status;
+pub(crate) mod conditional;
+pub(crate) mod etag;
 pub(crate) mod hop_by_hop;
+pub(crate) mod quality;
+pub(crate) mod range;
 pub(crate) mod vary;
+pub(crate) mod wants;

@@ -5,6 +5,7 @@ use http::{HeaderMap, Uri};
 
 use super::query::{QueryRule, normalise};
 use super::variant::{QueryUse, Variant, tag};
+use crate::http::accept_language;
 
 /// Which function answers: what is the same for all of its requests.
 #[derive(Debug, Clone, Copy)]
@@ -96,15 +97,19 @@ impl Variant {
         }
         for name in seen.vary {
             field(&mut out, tag::HEADER, name.as_bytes());
-            let mut values = seen
-                .headers
-                .into_iter()
-                .flat_map(|headers| headers.get_all(*name))
-                .peekable();
-            if values.peek().is_none() {
+            let all = seen.headers.map(|headers| headers.get_all(*name));
+            let values = || all.iter().flatten();
+            if values().next().is_none() {
                 out.push(tag::HEADER_ABSENT);
+                continue;
             }
-            for value in values {
+            if *name == "accept-language"
+                && let Some(wish) = accept_language::canonical(values())
+            {
+                field(&mut out, tag::WISH, &wish);
+                continue;
+            }
+            for value in values() {
                 field(&mut out, tag::VALUE, value.as_bytes());
             }
         }

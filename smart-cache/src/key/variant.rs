@@ -57,6 +57,7 @@ pub(super) mod tag {
     pub(in crate::key) const HEADER: u8 = b'v';
     pub(in crate::key) const HEADER_ABSENT: u8 = b'-';
     pub(in crate::key) const VALUE: u8 = b'x';
+    pub(in crate::key) const WISH: u8 = b'w';
     pub(in crate::key) const ABSENT: u8 = b'0';
     pub(in crate::key) const PRESENT: u8 = b'1';
 }

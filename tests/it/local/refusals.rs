@@ -1,43 +1,8 @@
 //! Servers that cannot push: the tier is off, says so, and everything else works.
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
-use smart_cache_tests::harness::{RedisOptions, RedisServer, eventually, namespace};
+use smart_cache_tests::harness::{Log, RedisOptions, RedisServer, eventually, namespace};
 
 use super::{Node, Rows, builder};
-
-/// Keeps what is logged on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// Everything that this thread logs from now on; the test's runtime has no other.
-    fn of_this_thread() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
 
 async fn does_without(options: RedisOptions, user: &str) {
     let (log, _guard) = Log::of_this_thread();

@@ -37,7 +37,7 @@ pub(super) async fn blind(State(gate): State<Gate>) -> String {
     gate.pass().await.to_string()
 }
 
-#[smart_cache("spoken", vary("accept-language"))]
+#[smart_cache("spoken", vary("x-language"))]
 async fn spoken(State(gate): State<Gate>) -> String {
     gate.pass().await.to_string()
 }
@@ -170,7 +170,7 @@ pub(super) async fn check_apart(one: &str, other: &str) {
 async fn spoken_in(app: &Router, languages: &[&str]) -> Answer {
     let headers: Vec<_> = languages
         .iter()
-        .map(|language| ("accept-language", *language))
+        .map(|language| ("x-language", *language))
         .collect();
     ask(app, Method::GET, "/spoken", &headers).await
 }
