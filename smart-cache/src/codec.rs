@@ -198,6 +198,11 @@ fn each_name<'a>(rest: &mut &'a [u8], mut each: impl FnMut(&'a [u8]) -> Option<(
     Some(count)
 }
 
+/// The head in front of a record, for who keeps the names without the answer.
+pub(crate) fn head_alone(payload: &[u8]) -> &[u8] {
+    Head::end(payload).map_or(payload, |end| &payload[..end])
+}
+
 /// Encodes head and record, ready for the store script; `request` says in words what was asked.
 pub(crate) fn encode(id: EntryId, head: &Head, answer: &Answer, request: &str) -> Vec<u8> {
     let meta = Meta {

@@ -17,6 +17,7 @@ pub use crate::local::{Freshness, Sample};
 use crate::protocol::{Digest, Target};
 
 mod glob;
+mod keyvalue;
 pub(crate) mod memory;
 pub(crate) mod off;
 pub(crate) mod redis;
@@ -24,6 +25,7 @@ mod values;
 
 pub(crate) use glob::is_glob;
 pub use glob::matches_glob;
+pub use keyvalue::{KeyValueBackend, KeyValueOptions};
 pub use memory::MemoryBackend;
 pub use redis::{RedisBackend, RedisOptions};
 pub use values::{Added, Counted, Expiry, NamePage, NewValue, Ttl, ValueStore, value_key};

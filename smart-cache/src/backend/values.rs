@@ -2,6 +2,7 @@
 //!
 //! The low-level API stands on this trait, and responses can be cached on anything that has it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -119,7 +120,8 @@ pub trait ValueStore: std::fmt::Debug + Send + Sync + 'static {
         expiry: Expiry,
     ) -> BoxFuture<'a, Result<bool, BackendError>>;
 
-    /// Gives a value a new time to live; whether there is one.
+    /// Gives a value a new time to live; whether there is one. Atomic: a value that is removed
+    /// meanwhile does not come back.
     ///
     /// # Errors
     /// When the store does not answer or refuses.
@@ -135,7 +137,7 @@ pub trait ValueStore: std::fmt::Debug + Send + Sync + 'static {
     /// When it was not acknowledged; it may have taken effect.
     fn delete_many<'a>(&'a self, names: &'a [String]) -> BoxFuture<'a, Result<u64, BackendError>>;
 
-    /// Adds to a counter and keeps its time to live. Atomic.
+    /// Adds to a counter and keeps its time to live. Atomic, also against a removal.
     ///
     /// # Errors
     /// When it was not acknowledged; it may have taken effect.
@@ -191,6 +193,12 @@ pub trait ValueStore: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// When it is not known yet because the store does not answer.
     fn incarnation(&self) -> BoxFuture<'_, Result<String, BackendError>>;
+
+    /// A second handle on the same values for callers that block their runtime's thread, where a
+    /// connection of that runtime could not move; `None` when this one is tied to no runtime.
+    fn blocking_twin(&self) -> Option<Arc<dyn ValueStore>> {
+        None
+    }
 
     /// The longest value that can be kept, in bytes, if there is a limit.
     fn longest_value(&self) -> Option<u64> {

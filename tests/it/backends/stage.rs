@@ -1,19 +1,27 @@
-//! What both suites stand on: backends of either kind, and one to drive by plain steps.
+//! What both suites stand on: backends of each kind, and one to drive by plain steps.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use smart_cache::backend::{
-    Backend, Filling, Lease, Lookup, MemoryBackend, RedisBackend, RedisOptions, Stored, Ticket,
+    Backend, Filling, KeyValueBackend, KeyValueOptions, Lease, Lookup, MemoryBackend, RedisBackend,
+    RedisOptions, Stored, Ticket, ValueStore,
 };
 use smart_cache::{BackendError, Target};
 use smart_cache_tests::harness::{RedisServer, eventually, namespace};
 
-/// Where backends are made: the memory of this process, or a private server.
+/// Where backends are made: the memory of this process, a private server, or a store of values.
 pub(super) enum Stage {
     Memory,
     Redis(Box<RedisServer>),
+    Values(Arc<dyn Stores>),
+}
+
+/// Makes stores of values; it keeps whatever they need alive.
+pub(super) trait Stores: Send + Sync {
+    /// A store that shares nothing with others.
+    fn store(&self, namespace: &str) -> Arc<dyn ValueStore>;
 }
 
 /// What tests set; the rest is as the environment would give it.
@@ -58,6 +66,7 @@ impl Stage {
                 options.max_variants = settings.max_variants;
                 Subject::at(&server.url(), options)
             }
+            Self::Values(stores) => Subject::on(stores.store(&namespace()), settings),
         }
     }
 }
@@ -79,6 +88,16 @@ pub(super) struct Subject(pub(super) Arc<dyn Backend>);
 impl Subject {
     pub(super) fn at(url: &str, options: RedisOptions) -> Self {
         Self(Arc::new(RedisBackend::new(url, options).unwrap()))
+    }
+
+    /// On a store of values.
+    pub(super) fn on(store: Arc<dyn ValueStore>, settings: &Settings) -> Self {
+        let mut options = KeyValueOptions::default();
+        options.timeout = Duration::from_secs(5);
+        options.lease = settings.lease;
+        options.settle = settings.settle;
+        options.max_variants = settings.max_variants;
+        Self(Arc::new(KeyValueBackend::new(store, options).unwrap()))
     }
 
     fn soon() -> Instant {

@@ -1,4 +1,5 @@
-//! One suite for every backend: each check runs once on a real server and once in memory.
+//! One suite for every backend: each check runs on a real Redis, in memory, and on every store of
+//! values.
 
 mod dynamic_tags;
 mod entries;
@@ -26,6 +27,14 @@ macro_rules! on_each_backend {
                 #[tokio::test]
                 async fn $check() {
                     super::$check(crate::backends::stage::Stage::Memory).await;
+                }
+            )*
+        }
+        mod plain {
+            $(
+                #[tokio::test]
+                async fn $check() {
+                    super::$check(crate::backends::keyvalue::plain()).await;
                 }
             )*
         }

@@ -1,0 +1,85 @@
+//! What things are named in the store; the store itself puts its namespace in front.
+
+use crate::entry::EntryId;
+use crate::protocol::token_name;
+
+/// The names of one version.
+#[derive(Debug)]
+pub(super) struct Names {
+    version: String,
+}
+
+/// What begins the name of every entry, of any version.
+pub(super) const ENTRIES: &str = "e:";
+/// What begins the name of every place in an index, of any version.
+pub(super) const PLACES: &str = "s:";
+
+impl Names {
+    pub(super) fn new(version: &str) -> Self {
+        Self {
+            version: version.to_owned(),
+        }
+    }
+
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
+    pub(super) fn entry(&self, id: EntryId) -> String {
+        format!("{ENTRIES}{}:{}", self.version, id.hex())
+    }
+
+    pub(super) fn lease(&self, id: EntryId) -> String {
+        format!("l:{}:{}", self.version, id.hex())
+    }
+
+    /// Where an entry stands in its key's index.
+    pub(super) fn place(&self, id: EntryId) -> String {
+        format!("{PLACES}{}:{}", self.version, id.hex())
+    }
+
+    /// How many places of a key's index have been given out.
+    pub(super) fn places(&self, key: &str) -> String {
+        format!("c:{}:{}", self.version, token_name(key))
+    }
+
+    /// Which entry has a place in a key's index.
+    pub(super) fn at_place(&self, key: &str, place: u64) -> String {
+        format!("n:{}:{place}:{}", self.version, token_name(key))
+    }
+
+    /// Tokens carry no version: a clear of one build is heard by all.
+    #[expect(clippy::unused_self, reason = "names are asked of one place")]
+    pub(super) fn token(&self, key: &str) -> String {
+        format!("t:{}", token_name(key))
+    }
+
+    #[expect(clippy::unused_self, reason = "names are asked of one place")]
+    pub(super) fn namespace_token(&self) -> String {
+        "t:".to_owned()
+    }
+
+    pub(super) fn first_of_version(&self) -> String {
+        format!("v:{}", self.version)
+    }
+
+    /// Says that a build is in use.
+    #[expect(clippy::unused_self, reason = "names are asked of one place")]
+    pub(super) fn announcement(&self, version: &str) -> String {
+        format!("b:{version}")
+    }
+
+    #[expect(clippy::unused_self, reason = "names are asked of one place")]
+    pub(super) fn sweeper(&self) -> String {
+        "w:".to_owned()
+    }
+}
+
+/// The version and the id in the name of an entry or of a place.
+pub(super) fn version_and_id(name: &str) -> Option<(&str, EntryId)> {
+    let rest = name
+        .strip_prefix(ENTRIES)
+        .or_else(|| name.strip_prefix(PLACES))?;
+    let (version, id) = rest.rsplit_once(':')?;
+    Some((version, EntryId::parse(id)?))
+}

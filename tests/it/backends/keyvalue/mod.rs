@@ -1,0 +1,25 @@
+//! Responses on stores of plain values.
+
+mod plain;
+mod schedule;
+mod stepped;
+
+use std::sync::Arc;
+
+use smart_cache::backend::ValueStore;
+
+use self::plain::Plain;
+use super::stage::{self, Stage, Stores};
+
+/// Stores in a map of this process: the protocol alone, without anybody's server.
+pub(super) fn plain() -> Stage {
+    struct InMaps;
+
+    impl Stores for InMaps {
+        fn store(&self, _: &str) -> Arc<dyn ValueStore> {
+            Arc::new(Plain::default())
+        }
+    }
+
+    Stage::Values(Arc::new(InMaps))
+}
