@@ -65,7 +65,7 @@ impl Shared {
                     self.call(self.soon(), first).await?;
                 }
                 Counted::NotAnInteger | Counted::Overflow => {
-                    self.delete(&[name.clone()], self.soon()).await?;
+                    self.delete(std::slice::from_ref(&name), self.soon()).await?;
                 }
             }
         }
