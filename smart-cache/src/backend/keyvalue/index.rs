@@ -65,7 +65,8 @@ impl Shared {
                     self.call(self.soon(), first).await?;
                 }
                 Counted::NotAnInteger | Counted::Overflow => {
-                    self.delete(std::slice::from_ref(&name), self.soon()).await?;
+                    self.delete(std::slice::from_ref(&name), self.soon())
+                        .await?;
                 }
             }
         }
