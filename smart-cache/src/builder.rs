@@ -10,6 +10,7 @@ use crate::backend::redis::{RedisBackend, RedisOptions};
 use crate::cache::SmartCache;
 use crate::config::{self, Address, BackendKind, Config, StartFlush};
 use crate::error::ConfigError;
+use crate::kv::{OnError, Timeout};
 
 /// Builds a [`SmartCache`]; each method sets what the environment variable of the same name sets.
 ///
@@ -196,6 +197,40 @@ impl Builder {
             Ok(()) => self.config.server_id = Some(id),
             Err(allowed) => self.refuse(invalid("server_id", id, allowed)),
         }
+        self
+    }
+
+    /// How long values of the low-level API stay that are stored with
+    /// [`Timeout::Default`](crate::Timeout); default 300 s.
+    pub fn default_timeout(mut self, timeout: impl Into<Timeout>) -> Self {
+        self.config.values.default_timeout = match timeout.into() {
+            Timeout::Default => config::ValueSettings::default().default_timeout,
+            own => own,
+        };
+        self
+    }
+
+    /// What reads of the low-level API do while the backend does not answer; default
+    /// [`OnError::Miss`].
+    pub fn on_error(mut self, on_error: OnError) -> Self {
+        self.config.values.on_error = on_error;
+        self
+    }
+
+    /// The version under which values are stored by handles that name none; default 1.
+    pub fn values_version(mut self, version: u32) -> Self {
+        self.config.values.version = version;
+        self
+    }
+
+    /// Makes the name of a value from its key and version, instead of `<version>:<key>`. Two keys
+    /// or versions that are given one name are one value. [`Cache::keys`](crate::Cache::keys) is an
+    /// error then.
+    pub fn key_function(
+        mut self,
+        make: impl Fn(&str, u32) -> String + Send + Sync + 'static,
+    ) -> Self {
+        self.config.values.key_function = Some(config::KeyFunction(Arc::new(make)));
         self
     }
 

@@ -116,8 +116,17 @@ impl SmartCache {
 
     /// Clears in a task of its own: a caller that is cancelled has committed all the same.
     pub(crate) async fn clear_detached(&self, wish: Wish) -> Result<(), ClearError> {
-        let uttered = Uttered::new(self, wish);
         let backend = Arc::clone(&self.inner.backend);
+        self.clear_by(backend, wish).await
+    }
+
+    /// [`clear_detached`](Self::clear_detached) over another handle on the same entries.
+    pub(crate) async fn clear_by(
+        &self,
+        backend: Arc<dyn Backend>,
+        wish: Wish,
+    ) -> Result<(), ClearError> {
+        let uttered = Uttered::new(self, wish);
         let task = tokio::spawn(uttered.send(backend));
         task.await
             .unwrap_or_else(|stopped| Err(dropped(&stopped.to_string())))

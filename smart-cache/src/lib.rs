@@ -63,6 +63,7 @@ pub mod hooks;
 mod http;
 pub mod inspect;
 mod key;
+mod kv;
 mod local;
 #[cfg(feature = "metrics")]
 pub mod observe;
@@ -89,6 +90,7 @@ pub use context::{CacheContext, uncached};
 pub use entry::EntryId;
 pub use error::{BackendError, ClearError, ConfigError};
 pub use key::{IntoKeys, KeyPart, Shows, Variant};
+pub use kv::{Cache, CacheError, Keys, OnError, Timeout, ValueStats, cache, caches};
 pub use policy::Bypass;
 pub use protocol::scope::{depends_on, in_scope};
 pub use protocol::{Digest, Target};

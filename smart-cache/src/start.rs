@@ -203,6 +203,34 @@ async fn named(name: &str) -> SmartCache {
     made.await.clone()
 }
 
+/// Whether there is a cache of this name: installed, or in the environment.
+pub(crate) fn is_known(name: &str) -> Result<(), ConfigError> {
+    let installed: Vec<String> = {
+        let named = NAMED
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let named = named.iter().flatten();
+        named
+            .filter(|(_, cell)| cell.initialized())
+            .map(|(name, _)| name.clone())
+            .collect()
+    };
+    if installed.iter().any(|known| known == name) {
+        return Ok(());
+    }
+    let mut known = config::named_caches()?;
+    if known.iter().any(|known| known == name) {
+        return Ok(());
+    }
+    known.extend(installed);
+    known.sort_unstable();
+    known.dedup();
+    Err(ConfigError::UnknownCache {
+        name: name.to_owned(),
+        known: known.join(", "),
+    })
+}
+
 fn cell(name: &str) -> Arc<OnceCell<SmartCache>> {
     let mut named = NAMED
         .lock()

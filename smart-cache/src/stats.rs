@@ -15,6 +15,8 @@ pub(crate) use handlers::{Counted, HandlerCounts, HandlerTable};
 pub(crate) struct Counters {
     /// Everything that belongs to one handler.
     pub(crate) handlers: HandlerTable,
+    /// Of the low-level API.
+    pub(crate) values: crate::kv::ValueCounters,
     corrupt: AtomicU64,
     clears: AtomicU64,
     failed_clears: AtomicU64,
@@ -62,6 +64,8 @@ pub struct Stats {
     pub available: bool,
     /// The local tier, if there is one.
     pub local: Option<LocalStats>,
+    /// The low-level API.
+    pub values: crate::kv::ValueStats,
 }
 
 /// The local tier at this moment.
@@ -142,6 +146,7 @@ impl Counters {
             flights,
             available,
             local,
+            values: self.values.snapshot(),
         }
     }
 }

@@ -20,3 +20,4 @@ pub(crate) mod road;
 mod shapes;
 mod start;
 mod ui;
+mod values;

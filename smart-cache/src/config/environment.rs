@@ -29,11 +29,12 @@ pub(crate) fn named_caches() -> Result<Vec<String>, ConfigError> {
 }
 
 /// What may follow `SMART_REDIS_`.
-const VARIABLES: [&str; 23] = [
+const VARIABLES: &[&str] = &[
     "APP_VERSION",
     "BACKEND",
     "CACHES",
     "DB",
+    "DEFAULT_TIMEOUT",
     "HOST",
     "IGNORED_QUERY",
     "LEASE",
@@ -42,6 +43,7 @@ const VARIABLES: [&str; 23] = [
     "MAX_BODY",
     "MAX_VARIANTS",
     "NAMESPACE",
+    "ON_ERROR",
     "PASSWORD",
     "PORT",
     "RESTART_AND_CLEAR_CACHE",
@@ -52,6 +54,7 @@ const VARIABLES: [&str; 23] = [
     "TIMEOUT",
     "URL",
     "USERNAME",
+    "VERSION",
     "WAIT",
 ];
 
@@ -74,7 +77,8 @@ pub(crate) fn unknown_variables() -> Vec<(String, Option<String>)> {
         }
         let distance = |known: &&str| strsim::damerau_levenshtein(suffix, known);
         let near = VARIABLES
-            .into_iter()
+            .iter()
+            .copied()
             .min_by_key(distance)
             .filter(|known| distance(known) <= 2);
         Some((

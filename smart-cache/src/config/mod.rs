@@ -6,6 +6,7 @@
 
 mod address;
 mod environment;
+mod values;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use redis::ConnectionInfo;
 pub(crate) use self::address::{Address, connection_info, redact};
 use self::environment::{Source, boolean, refused};
 pub(crate) use self::environment::{named_caches, unknown_variables};
+pub(crate) use self::values::{KeyFunction, ValueSettings};
 use crate::error::ConfigError;
 use crate::key::IgnoredQuery;
 
@@ -72,6 +74,8 @@ pub(crate) struct Config {
     pub(crate) app_version: Option<String>,
     /// Replaces the identity read from INFO, where INFO is forbidden.
     pub(crate) server_id: Option<String>,
+    /// Of the low-level API.
+    pub(crate) values: ValueSettings,
 }
 
 impl Default for Config {
@@ -95,6 +99,7 @@ impl Default for Config {
             status_key: false,
             app_version: None,
             server_id: None,
+            values: ValueSettings::default(),
         }
     }
 }
@@ -184,6 +189,7 @@ impl Config {
             check_server_id(&value.text).map_err(|allowed| value.refuse(allowed))?;
             config.server_id = Some(value.text);
         }
+        config.values = values::read(source)?;
         Ok(config)
     }
 

@@ -1,0 +1,50 @@
+//! The low-level API keeps its promises, on every store.
+//!
+//! The modules of `on_each_store!` are one suite that each store passes; `redis_only` is what can
+//! happen in Redis alone.
+
+mod basics;
+mod counters;
+mod hostile;
+mod off;
+mod outage;
+mod redis_only;
+mod stage;
+mod times;
+mod versions;
+
+/// Makes a test for each store of every check that is listed; one that is not is dead code. A new
+/// store is one more line in `each`.
+macro_rules! on_each_store {
+    ($($check:ident),* $(,)?) => {
+        $crate::values::each! { $($check),* => {
+            redis: $crate::values::stage::Stage::redis().await;
+            memory: $crate::values::stage::Stage::Memory;
+        } }
+    };
+}
+use on_each_store;
+
+macro_rules! each {
+    ($checks:tt => $stages:tt) => { compile_error!("names of checks, then stages") };
+    ($($check:ident),* => { $($store:ident: $stage:expr;)* }) => {
+        $crate::values::each_of! { [$($check)*] $($store: $stage;)* }
+    };
+}
+use each;
+
+macro_rules! each_of {
+    ([$($check:ident)*]) => {};
+    ([$($check:ident)*] $store:ident: $stage:expr; $($rest:tt)*) => {
+        mod $store {
+            $(
+                #[tokio::test]
+                async fn $check() {
+                    super::$check(&$stage).await;
+                }
+            )*
+        }
+        $crate::values::each_of! { [$($check)*] $($rest)* }
+    };
+}
+use each_of;

@@ -1,0 +1,124 @@
+//! A Redis that is gone or silent: reads miss, writes are errors, nobody waits.
+
+use std::time::{Duration, Instant};
+
+use smart_cache::Timeout::Default;
+use smart_cache::backend::Ttl;
+use smart_cache::{BackendError, BackendKind, Cache, CacheError, OnError, SmartCache, StartFlush};
+use smart_cache_tests::harness::{RedisServer, eventually, namespace};
+
+/// What a loaded machine may add to the timeout of 250 ms.
+const LONGEST: Duration = Duration::from_millis(750);
+
+async fn values(server: &RedisServer, on_error: OnError) -> SmartCache {
+    let builder = SmartCache::builder()
+        .backend(BackendKind::Redis)
+        .url(&server.url())
+        .namespace(namespace())
+        .app_version("test")
+        .flush(StartFlush::Never)
+        .local_capacity(0)
+        .on_error(on_error);
+    builder.build().await.unwrap()
+}
+
+fn is_backend<T>(outcome: &Result<T, CacheError>) -> bool {
+    matches!(outcome, Err(CacheError::Backend(_)))
+}
+
+/// Every call, each within the timeout.
+async fn each_ends_in_time(values: &Cache) {
+    macro_rules! timed {
+        ($call:expr) => {{
+            let start = Instant::now();
+            let outcome = $call.await;
+            let took = start.elapsed();
+            assert!(took < LONGEST, "{} took {took:?}", stringify!($call));
+            outcome
+        }};
+    }
+    assert_eq!(timed!(values.get::<i32>("k")).unwrap(), None);
+    assert!(
+        timed!(values.get_many::<i32>(["k", "l"]))
+            .unwrap()
+            .is_empty()
+    );
+    assert!(!timed!(values.has_key("k")).unwrap());
+    assert_eq!(timed!(values.ttl("k")).unwrap(), Ttl::Missing);
+    assert!(is_backend(&timed!(values.set("k", &2, Default))));
+    assert!(is_backend(&timed!(values.add("k", &2, Default))));
+    assert!(is_backend(&timed!(values.touch("k", Default))));
+    assert!(is_backend(&timed!(values.delete("k"))));
+    assert!(is_backend(&timed!(values.delete_many(["k"]))));
+    assert!(is_backend(&timed!(values.set_many([("k", 2)], Default))));
+    assert!(is_backend(&timed!(values.incr("k", 1))));
+    assert!(is_backend(&timed!(values.incr_version("k", 1))));
+    assert!(is_backend(&timed!(values.clear())));
+    // An empty list would be a lie.
+    assert!(is_backend(&timed!(values.keys("*").all())));
+}
+
+async fn is_back(values: &Cache) {
+    eventually("the server to be back", async || {
+        values.set("k", &3, Default).await.ok()
+    })
+    .await;
+    assert_eq!(values.get::<i32>("k").await.unwrap(), Some(3));
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_costs_nobody_more_than_the_timeout() {
+    let mut server = RedisServer::start().await;
+    let smart = values(&server, OnError::Miss).await;
+    smart.values().set("k", &1, Default).await.unwrap();
+    server.kill();
+    each_ends_in_time(&smart.values()).await;
+    assert!(smart.stats().values.unavailable >= 4);
+    server.restart().await;
+    is_back(&smart.values()).await;
+}
+
+#[tokio::test]
+async fn a_frozen_server_costs_nobody_more_than_the_timeout() {
+    let server = RedisServer::start().await;
+    let smart = values(&server, OnError::Miss).await;
+    smart.values().set("k", &1, Default).await.unwrap();
+    server.freeze();
+    each_ends_in_time(&smart.values()).await;
+    server.thaw();
+    is_back(&smart.values()).await;
+}
+
+#[tokio::test]
+async fn reads_fail_where_that_was_chosen() {
+    let mut server = RedisServer::start().await;
+    let smart = values(&server, OnError::Fail).await;
+    let values = smart.values();
+    assert_eq!(values.get::<i32>("k").await.unwrap(), None);
+    server.kill();
+    assert!(is_backend(&values.get::<i32>("k").await));
+    assert!(is_backend(&values.get_many::<i32>(["k"]).await));
+    assert!(is_backend(&values.has_key("k").await));
+    assert!(is_backend(&values.ttl("k").await));
+}
+
+#[tokio::test]
+async fn at_the_memory_limit_reads_go_on_and_writes_say_why() {
+    let server = RedisServer::start().await;
+    let smart = values(&server, OnError::Miss).await;
+    let values = smart.values();
+    values.set("k", &1, Default).await.unwrap();
+    for (name, value) in [("maxmemory-policy", "noeviction"), ("maxmemory", "1")] {
+        assert_eq!(server.cli(&["config", "set", name, value]).trim(), "OK");
+    }
+    let refused = values.set("l", &2, Default).await;
+    assert!(
+        matches!(&refused, Err(CacheError::Backend(BackendError::Refused(why))) if why.contains("OOM")),
+        "{refused:?}"
+    );
+    assert!(is_backend(
+        &values.set_many([("l", 2), ("m", 3)], Default).await
+    ));
+    assert_eq!(values.get::<i32>("k").await.unwrap(), Some(1));
+    assert!(values.delete("k").await.unwrap());
+}

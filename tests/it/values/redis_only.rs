@@ -1,0 +1,93 @@
+//! What can happen in Redis alone: names of another type, round trips, one connection.
+
+use smart_cache::Timeout::{Default, Never};
+use smart_cache::{CacheError, SmartCache};
+use smart_cache_tests::harness::RedisServer;
+
+use super::stage::Stage;
+
+async fn at(server: RedisServer) -> (Stage, SmartCache, String) {
+    let stage = Stage::Redis(Box::new(server));
+    let namespace = smart_cache_tests::harness::namespace();
+    let smart = stage.builder().namespace(&namespace).build().await.unwrap();
+    (stage, smart, namespace)
+}
+
+fn server(stage: &Stage) -> &RedisServer {
+    match stage {
+        Stage::Redis(server) => server,
+        Stage::Memory => panic!("not a server"),
+    }
+}
+
+#[tokio::test]
+async fn a_name_of_another_type_is_a_miss_and_is_replaced() {
+    let (stage, smart, namespace) = at(RedisServer::start().await).await;
+    let (server, values) = (server(&stage), smart.values());
+    let name = format!("{{{namespace}}}:v:1:k");
+    let foreign = || server.cli(&["rpush", &name, "a"]);
+    foreign();
+    assert_eq!(values.get::<i32>("k").await.unwrap(), None);
+    assert!(values.get_many::<i32>(["k"]).await.unwrap().is_empty());
+    assert_eq!(smart.stats().values.misses, 2);
+    assert!(matches!(
+        values.incr("k", 1).await,
+        Err(CacheError::NotAnInteger { .. })
+    ));
+    assert!(!values.add("k", &1, Default).await.unwrap());
+    values.set("k", &1, Default).await.unwrap();
+    assert_eq!(values.get::<i32>("k").await.unwrap(), Some(1));
+    values.delete("k").await.unwrap();
+    foreign();
+    assert!(values.delete("k").await.unwrap());
+    foreign();
+    values.clear().await.unwrap();
+    assert_eq!(server.cli(&["exists", &name]).trim(), "0");
+}
+
+#[tokio::test]
+async fn clear_leaves_other_data_of_the_same_database_alone() {
+    let (stage, smart, namespace) = at(RedisServer::start().await).await;
+    let server = server(&stage);
+    let foreign = [
+        "plain",
+        "v:1:k",
+        &format!("{{{namespace}x}}:v:1:k"),
+        &format!("{{{namespace}}}:vv"),
+    ];
+    for name in foreign {
+        assert_eq!(server.cli(&["set", name, "1"]).trim(), "OK");
+    }
+    smart.values().set("k", &1, Never).await.unwrap();
+    smart.values().clear().await.unwrap();
+    assert_eq!(smart.values().get::<i32>("k").await.unwrap(), None);
+    for name in foreign {
+        assert_eq!(server.cli(&["exists", name]).trim(), "1", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn each_call_for_many_is_one_round_trip_over_the_one_connection() {
+    let (stage, smart, _) = at(RedisServer::start().await).await;
+    let (server, values) = (server(&stage), smart.values());
+    let before = server.info("total_connections_received").await;
+    let keys: Vec<String> = (0..500).map(|n| format!("k{n}")).collect();
+    let written: Vec<(&String, usize)> = keys.iter().zip(0..).collect();
+    values.set_many(written, Default).await.unwrap();
+    assert_eq!(values.get_many::<usize>(&keys).await.unwrap().len(), 500);
+    assert_eq!(values.delete_many(&keys).await.unwrap(), 500);
+    let calls = |name: &str| {
+        let stats = server.cli(&["info", "commandstats"]);
+        let line = stats
+            .lines()
+            .find(|line| line.starts_with(&format!("cmdstat_{name}:")));
+        line.and_then(|line| line.split(['=', ',']).nth(1)?.parse().ok())
+            .unwrap_or(0_u64)
+    };
+    // One for the values; the tokens of the names go in another of the same pipeline.
+    assert_eq!((calls("mget"), calls("set"), calls("del")), (1, 500, 3));
+    let after = server.info("total_connections_received").await;
+    let opened = |text: &str| text.parse::<u64>().unwrap();
+    // The harness's own `redis-cli` and `info` calls are the others.
+    assert!(opened(&after) - opened(&before) <= 5, "{before} {after}");
+}

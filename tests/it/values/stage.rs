@@ -1,0 +1,53 @@
+//! Where the values of a test live.
+
+use std::time::{Duration, Instant};
+
+use smart_cache::{BackendKind, Builder, Cache, SmartCache, StartFlush};
+use smart_cache_tests::harness::{RedisServer, eventually, namespace};
+
+/// A store under test, and what must live as long as it.
+pub(crate) enum Stage {
+    /// The memory of this process: each cache has its own.
+    Memory,
+    /// A private server, which caches of one namespace share.
+    Redis(Box<RedisServer>),
+}
+
+impl Stage {
+    pub(crate) async fn redis() -> Self {
+        Self::Redis(Box::new(RedisServer::start().await))
+    }
+
+    /// A cache that shares nothing with others.
+    pub(crate) async fn values(&self) -> Cache {
+        self.smart().await.values()
+    }
+
+    pub(crate) async fn smart(&self) -> SmartCache {
+        self.builder().build().await.unwrap()
+    }
+
+    /// Settings that a loaded machine does not trip over, in a namespace of their own.
+    pub(crate) fn builder(&self) -> Builder {
+        let builder = SmartCache::builder()
+            .namespace(namespace())
+            .app_version("test")
+            .flush(StartFlush::Never)
+            .settle(Duration::ZERO)
+            .timeout(Duration::from_secs(5));
+        match self {
+            Self::Memory => builder.backend(BackendKind::Memory),
+            Self::Redis(server) => builder.backend(BackendKind::Redis).url(&server.url()),
+        }
+    }
+}
+
+/// Waits until a value is gone; how long that took.
+pub(crate) async fn gone(values: &Cache, key: &str) -> Duration {
+    let start = Instant::now();
+    eventually(format!("{key} to go"), async || {
+        (!values.has_key(key).await.unwrap()).then_some(())
+    })
+    .await;
+    start.elapsed()
+}
