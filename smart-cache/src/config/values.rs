@@ -31,7 +31,9 @@ impl Default for ValueSettings {
 
 /// Makes the name of a value from its key and its version.
 #[derive(Clone)]
-pub(crate) struct KeyFunction(pub(crate) Arc<dyn Fn(&str, u32) -> String + Send + Sync>);
+pub(crate) struct KeyFunction(pub(crate) Arc<MakeName>);
+
+type MakeName = dyn Fn(&str, u32) -> String + Send + Sync;
 
 impl KeyFunction {
     pub(crate) fn make(&self, key: &str, version: u32) -> String {
