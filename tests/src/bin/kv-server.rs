@@ -175,7 +175,7 @@ impl Asked {
             None => Ok(T::from(1)),
             Some(text) => text
                 .parse()
-                .map_err(|_| Refused::bad(format!("delta={text:?}"))),
+                .map_err(|_| Refused::bad(&format!("delta={text:?}"))),
         }
     }
 }
@@ -197,7 +197,7 @@ fn read_timeout(text: &str) -> Option<Timeout> {
 struct Refused(StatusCode, String);
 
 impl Refused {
-    fn bad(why: impl ToString) -> Self {
+    fn bad(why: &impl ToString) -> Self {
         Self(StatusCode::BAD_REQUEST, why.to_string())
     }
 
@@ -289,7 +289,7 @@ struct Values {
 
 /// Reads JSON whatever the request calls it.
 fn json<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
-    serde_json::from_slice(body).map_err(Refused::bad)
+    serde_json::from_slice(body).map_err(|why| Refused::bad(&why))
 }
 
 /// The version in the body goes before that in the query.
@@ -318,13 +318,22 @@ async fn set_many(asked: Asked, body: Bytes) -> Result<Json<Vec<String>>, Refuse
     let timeout = match timeout {
         None | Some(serde_json::Value::Null) => asked.timeout,
         Some(serde_json::Value::String(text)) => {
-            read_timeout(&text).ok_or_else(|| Refused::bad("timeout"))?
+            read_timeout(&text).ok_or_else(|| Refused::bad(&"timeout: seconds, or never"))?
         }
-        Some(number) => read_timeout(&number.to_string()).ok_or_else(|| Refused::bad("timeout"))?,
+        Some(number) => read_timeout(&number.to_string())
+            .ok_or_else(|| Refused::bad(&"timeout: seconds, or never"))?,
     };
     let decoded = values
         .into_iter()
-        .map(|(key, value)| Ok((key, STANDARD.decode(value).map_err(Refused::bad)?.into())))
+        .map(|(key, value)| {
+            Ok((
+                key,
+                STANDARD
+                    .decode(value)
+                    .map_err(|why| Refused::bad(&why))?
+                    .into(),
+            ))
+        })
         .collect::<Result<Vec<(String, Bytes)>, Refused>>()?;
     let cache = at_version(&asked, version);
     Ok(Json(cache.set_many_bytes(decoded, timeout).await?))
