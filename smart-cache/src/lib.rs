@@ -56,6 +56,7 @@ mod clearing;
 mod codec;
 mod config;
 mod context;
+mod coverage;
 mod entry;
 mod error;
 mod fill;

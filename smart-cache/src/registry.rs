@@ -1,9 +1,12 @@
 //! Every annotated handler of the program, known without calling any of them.
 
 use std::collections::HashSet;
+use std::sync::atomic::AtomicBool;
 use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
 
-use crate::key::{Template, nearest};
+use crate::coverage::{self, ByHand};
+use crate::key::{Template, nearest, overlap};
 
 /// What the attribute says about one cached handler.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -67,6 +70,8 @@ pub struct CachedHandler {
     pub tags: &'static [&'static str],
     /// The named cache that it uses, if not the default one.
     pub cache: Option<&'static str>,
+    /// After which its answers end by themselves; `None`: when they are cleared.
+    pub ttl: Option<Duration>,
 }
 
 /// A handler with `#[clears_cache(..)]`.
@@ -91,7 +96,54 @@ pub struct Registry {
     pub cached: Vec<CachedHandler>,
     /// Those that clear, by module and name.
     pub clearing: Vec<ClearingHandler>,
+    /// Tables whose triggers this process has installed, with the templates that they clear.
+    pub triggers: Vec<(String, Vec<String>)>,
 }
+
+impl Registry {
+    /// Cached handlers whose answers nothing is known to clear, and that have no time to live: what
+    /// they answer first they answer for ever. Known are `#[clears_cache(..)]`, installed triggers,
+    /// and every clear of this process so far.
+    #[must_use]
+    pub fn never_cleared(&self) -> Vec<&CachedHandler> {
+        coverage::never_cleared(self, |template| {
+            let same = |(at, known): (usize, &&str)| *known == template && BY_HAND.is_marked(at);
+            template_texts().iter().enumerate().any(same)
+        })
+    }
+
+    /// Templates that an attribute or a trigger clears, and that no cached handler can produce:
+    /// typos, or pages that are no longer cached. Tags that a handler has found so far count as
+    /// cached.
+    #[must_use]
+    pub fn never_cached(&self) -> Vec<String> {
+        coverage::never_cached(self, |template| {
+            let others = OTHERS
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let found = |found: &String| overlap(template, found);
+            others
+                .as_ref()
+                .is_some_and(|others| others.iter().any(found))
+        })
+    }
+}
+
+/// The templates of all cached handlers.
+fn template_texts() -> Vec<&'static str> {
+    inventory::iter::<Handler>()
+        .map(|handler| handler.0)
+        .flat_map(|site| std::iter::once(site.key).chain(site.tags.iter().copied()))
+        .collect()
+}
+
+/// Which of them were cleared by hand.
+static BY_HAND: ByHand = ByHand::new(|| {
+    template_texts()
+        .iter()
+        .map(|_| AtomicBool::new(false))
+        .collect()
+});
 
 /// Lists every handler with `#[smart_cache(..)]` or `#[clears_cache(..)]` that is linked into
 /// this program, whether it is mounted or not.
@@ -109,6 +161,7 @@ pub fn registry() -> Registry {
             key: site.key,
             tags: site.tags,
             cache: site.cache,
+            ttl: site.ttl_ms.map(Duration::from_millis),
         })
         .collect();
     let mut seen = HashSet::new();
@@ -124,7 +177,11 @@ pub fn registry() -> Registry {
         .collect();
     cached.sort_by_key(|handler| (handler.module, handler.name, handler.place));
     clearing.sort_by_key(|handler| (handler.module, handler.name, handler.place));
-    Registry { cached, clearing }
+    Registry {
+        cached,
+        clearing,
+        triggers: coverage::triggers(),
+    }
 }
 
 /// About how many handlers are cached, for sizing tables.
@@ -157,13 +214,8 @@ fn insert_bounded(set: &Mutex<Option<HashSet<String>>>, key: &str) -> bool {
 }
 
 /// The templates of all cached handlers, compiled once: the program's handlers do not change.
-static TEMPLATES: LazyLock<Vec<Template>> = LazyLock::new(|| {
-    let sites = inventory::iter::<Handler>().map(|handler| handler.0);
-    sites
-        .flat_map(|site| std::iter::once(&site.key).chain(site.tags))
-        .map(|text| Template::new(text))
-        .collect()
-});
+static TEMPLATES: LazyLock<Vec<Template>> =
+    LazyLock::new(|| template_texts().into_iter().map(Template::new).collect());
 
 /// Warns about a key that no annotated handler can produce: a clear of it frees nothing.
 pub(crate) fn advise(keys: &[String]) {
@@ -176,7 +228,14 @@ pub(crate) fn advise(keys: &[String]) {
         if warnings == MOST_WARNINGS {
             return;
         }
-        if TEMPLATES.iter().any(|template| template.can_produce(key)) {
+        let mut produced = false;
+        for (at, template) in TEMPLATES.iter().enumerate() {
+            if template.can_produce(key) {
+                BY_HAND.mark(at);
+                produced = true;
+            }
+        }
+        if produced {
             continue;
         }
         let known = OTHERS

@@ -297,6 +297,15 @@ fn list_handlers() {
     for handler in &registry.clearing {
         tracing::info!(handler = %format_args!("{}::{}", handler.module, handler.name), keys = ?handler.keys, "clears");
     }
+    for (table, keys) in &registry.triggers {
+        tracing::info!(%table, ?keys, "cleared by triggers");
+    }
+    for handler in registry.never_cleared() {
+        tracing::info!(handler = %format_args!("{}::{}", handler.module, handler.name), key = handler.key, tags = ?handler.tags, "nothing that is known at the start clears this handler's answers: is it left to clear_cache() in a body?");
+    }
+    for key in registry.never_cached() {
+        tracing::info!(%key, "cleared, but no annotated handler is cached under it: is it a tag that one finds with depends_on()?");
+    }
     for (variable, nearest) in config::unknown_variables() {
         match nearest {
             Some(nearest) => {

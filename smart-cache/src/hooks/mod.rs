@@ -4,6 +4,13 @@
 //! and is lost with a process that dies between the two. [`Collector`] binds clears to the commit.
 
 mod collector;
+pub mod outbox;
+#[cfg(any(
+    feature = "sqlx-sqlite",
+    feature = "sqlx-postgres",
+    feature = "sqlx-mysql"
+))]
+pub mod sqlx;
 
 pub use collector::{
     Collector, Committed, Savepoint, clear_after_commit, clear_after_commit_blocking,

@@ -11,6 +11,6 @@ mod words;
 pub(crate) use form::{Form, Identity, Seen};
 pub use into_keys::IntoKeys;
 pub use part::{BodyPart, HeaderPart, KeyPart, Shows};
-pub(crate) use pattern::{Template, nearest};
+pub(crate) use pattern::{Template, nearest, overlap};
 pub(crate) use query::{IgnoredQuery, QueryRule};
 pub use variant::Variant;

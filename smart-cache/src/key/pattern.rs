@@ -72,6 +72,48 @@ fn matches(pieces: &[Piece], rest: &str) -> bool {
     }
 }
 
+/// Whether some key can be produced by both templates.
+pub(crate) fn overlap(one: &str, other: &str) -> bool {
+    let (one, other) = (marks(one), marks(other));
+    // Whether the first i marks of one and the first j of the other can be the same text.
+    let mut row: Vec<bool> = Vec::with_capacity(other.len() + 1);
+    for i in 0..=one.len() {
+        let mut next = Vec::with_capacity(other.len() + 1);
+        for j in 0..=other.len() {
+            let (a, b) = (i.checked_sub(1), j.checked_sub(1));
+            let (a, b) = (a.map(|i| one[i]), b.map(|j| other[j]));
+            let same = match (a, b) {
+                (None, None) => true,
+                _ => {
+                    let skip_one = a.is_some() && row[j];
+                    let skip_other = b.is_some() && next[j - 1];
+                    let both = a.is_some() && b.is_some() && row[j - 1];
+                    (a == Some(None) && skip_one)
+                        || (b == Some(None) && skip_other)
+                        || (a == Some(None) && skip_other)
+                        || (b == Some(None) && skip_one)
+                        || (a.is_some() && a == b && both)
+                }
+            };
+            next.push(same);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// The characters of a template; `None` is a placeholder.
+fn marks(template: &str) -> Vec<Option<char>> {
+    let mut marks = Vec::new();
+    for piece in pieces(template) {
+        match piece {
+            Piece::Literal(literal) => marks.extend(literal.chars().map(Some)),
+            Piece::Any => marks.push(None),
+        }
+    }
+    marks
+}
+
 /// The template that is spelled most like `key`, if one is near enough to be meant.
 pub(crate) fn nearest(key: &str, templates: &[Template]) -> Option<&'static str> {
     let wanted = shape(key);
@@ -132,6 +174,26 @@ mod tests {
                 can,
                 "{template} {key}"
             );
+        }
+    }
+
+    #[test]
+    fn two_templates_overlap_when_one_key_fits_both() {
+        for (one, other, can) in [
+            ("product:{id}", "product:{product.id}", true),
+            ("product:{id}", "product:7", true),
+            ("product:{id}", "products", false),
+            ("products", "products", true),
+            ("a:{x}:b", "a:{y}", true),
+            ("a:{x}:b", "{y}:c", false),
+            ("a:{x}", "{y}:b", true),
+            ("{x}", "anything", true),
+            ("{x}{y}", "", true),
+            ("a{x}b", "ab", true),
+            ("a{x}b", "a", false),
+        ] {
+            assert_eq!(overlap(one, other), can, "{one} {other}");
+            assert_eq!(overlap(other, one), can, "{other} {one}");
         }
     }
 

@@ -5,22 +5,15 @@ use std::convert::Infallible;
 use futures_util::FutureExt as _;
 use smart_cache::hooks::{Collector, clear_after_commit};
 use smart_cache::{SmartCache, clear_cache, clears_cache};
-use smart_cache_tests::harness::{Gate, eventually};
+use smart_cache_tests::harness::Gate;
 
-use super::{asked_elsewhere, asked_here, fill, shop};
+use super::{asked_elsewhere, asked_here, fill, gone, shop};
 use crate::road::{HIT, STORED, every_kind, in_memory};
 
 const OPEN: &str = "smart-cache; fwd=bypass; detail=transaction";
 
 async fn committed() -> Result<(), Infallible> {
     Ok(())
-}
-
-async fn gone(app: &axum::Router, id: u64) {
-    eventually(format!("product {id} is gone"), async || {
-        (asked_elsewhere(app, id).await != HIT).then_some(())
-    })
-    .await;
 }
 
 #[tokio::test]

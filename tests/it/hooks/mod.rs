@@ -1,12 +1,18 @@
 //! Clears that follow the database: bound to commits, durable, or made by the database itself.
 
 mod collector;
+mod outbox_postgres;
+mod outbox_sqlite;
+mod transactions;
+mod triggers;
 
 use axum::extract::{Path, State};
 use axum::routing::get as on_get;
 use axum::{Extension, Router};
 use smart_cache::{SmartCache, smart_cache};
-use smart_cache_tests::harness::Gate;
+use smart_cache_tests::harness::{Gate, SqliteFile, eventually};
+use sqlx::postgres::PgPool;
+use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 
 use crate::road::{HIT, get, status_of, stored};
 
@@ -48,4 +54,97 @@ pub(crate) async fn fill(app: &Router, cache: &SmartCache, ids: &[u64]) {
     for id in ids {
         assert_eq!(asked_elsewhere(app, *id).await, HIT);
     }
+}
+
+/// Waits until a product's page is no longer answered from the cache.
+pub(crate) async fn gone(app: &Router, id: u64) {
+    eventually(format!("product {id} is gone"), async || {
+        (asked_elsewhere(app, id).await != HIT).then_some(())
+    })
+    .await;
+}
+
+/// A database with products.
+#[derive(Debug, Clone)]
+enum Products {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+const NAME: &str = "SELECT name FROM products WHERE id = $1";
+
+impl Products {
+    async fn name(&self, id: i64) -> String {
+        let found: Option<String> = match self {
+            Self::Sqlite(pool) => sqlx::query_scalar(NAME)
+                .bind(id)
+                .fetch_optional(pool)
+                .await
+                .unwrap(),
+            Self::Postgres(pool) => sqlx::query_scalar(NAME)
+                .bind(id)
+                .fetch_optional(pool)
+                .await
+                .unwrap(),
+        };
+        found.unwrap_or_else(|| "none".to_owned())
+    }
+}
+
+#[smart_cache("product:{id}", tags("products"))]
+async fn named(State(products): State<Products>, Path(id): Path<i64>) -> String {
+    products.name(id).await
+}
+
+/// Pages that are read from a database: one for each product.
+fn catalogue(cache: &SmartCache, products: Products) -> Router {
+    Router::new()
+        .route("/product/{id}", on_get(named))
+        .layer(Extension(cache.clone()))
+        .with_state(products)
+}
+
+/// The name that a product's page shows, and whether it came from the cache.
+async fn shown(app: &Router, id: i64) -> (String, bool) {
+    let app = app.clone();
+    let asked = async move {
+        let answer = get(&app, &format!("/product/{id}")).await;
+        (answer.text(), status_of(&answer) == HIT)
+    };
+    tokio::spawn(asked).await.unwrap()
+}
+
+/// Waits until a product's page shows this name.
+async fn shows(app: &Router, id: i64, name: &str) {
+    eventually(format!("product {id} is shown as {name}"), async || {
+        (shown(app, id).await.0 == name).then_some(())
+    })
+    .await;
+}
+
+/// Waits until a product's page is answered from the cache.
+async fn kept(app: &Router, id: i64) {
+    eventually(format!("product {id} is a hit"), async || {
+        shown(app, id).await.1.then_some(())
+    })
+    .await;
+}
+
+/// A file in which the products 1 to 5 are named "old", and a pool over it.
+async fn sqlite() -> (SqliteFile, SqlitePool) {
+    let file = SqliteFile::new();
+    file.shell(
+        "PRAGMA journal_mode = WAL;
+         CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT NOT NULL, maker TEXT UNIQUE, category_id INTEGER);
+         INSERT INTO products SELECT value, 'old', NULL, value % 2 FROM json_each('[1,2,3,4,5]');",
+    );
+    let pool = SqlitePoolOptions::new()
+        .max_connections(4)
+        .after_connect(|connection, _| {
+            Box::pin(smart_cache::hooks::outbox::wake_on_write(connection))
+        })
+        .connect(&file.url())
+        .await
+        .unwrap();
+    (file, pool)
 }

@@ -16,6 +16,7 @@ mod random;
 mod redis_options;
 mod redis_server;
 mod resp;
+mod sqlite;
 mod wait;
 
 pub use certificates::Certificates;
@@ -32,4 +33,5 @@ pub use process::{Program, workspace_program};
 pub use random::Random;
 pub use redis_options::RedisOptions;
 pub use redis_server::RedisServer;
+pub use sqlite::{SqliteFile, sqlite3};
 pub use wait::{DEADLINE, eventually, within};
