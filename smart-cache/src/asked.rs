@@ -1,5 +1,6 @@
 //! What one request asks of the cache: its form, the rules, and on a miss its entry.
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use crate::context::Shown;
 use crate::entry::EntryId;
 use crate::http::wants::Wants;
 use crate::key::{Form, Identity, QueryRule, Seen, Variant};
+use crate::listed::Listed;
 use crate::policy::{self, Bypass, Rules};
 use crate::protocol::{MAX_TAGS, Target};
 use crate::registry::Site;
@@ -16,15 +18,33 @@ use crate::registry::Site;
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) form: Form,
-    /// What the log calls the handler.
-    pub(crate) handler: &'static str,
-    pub(crate) rules: Rules<'static>,
+    /// Who answers, for the log.
+    pub(crate) answerer: Answerer,
+    pub(crate) rules: Rules,
     pub(crate) ttl: Option<Duration>,
     pub(crate) is_head: bool,
     /// In which form the answer is wanted, as far as the handler does not look at that itself.
     pub(crate) wants: Wants,
     /// Whether the local tier may answer.
     pub(crate) local: bool,
+}
+
+/// What the log calls the one who answers a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Answerer {
+    /// By its name.
+    Handler(&'static str),
+    /// By the place where it was made.
+    Layer(&'static Location<'static>),
+}
+
+impl std::fmt::Display for Answerer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Handler(name) => f.write_str(name),
+            Self::Layer(place) => write!(f, "layer at {}:{}", place.file(), place.line()),
+        }
+    }
 }
 
 /// What the attribute gathered while the handler's arguments were shown.
@@ -72,10 +92,10 @@ impl Asked {
         };
         Ok(Self {
             form: gathered.variant.into_form(&seen),
-            handler: gathered.type_name.trim_end_matches("::{{closure}}"),
+            answerer: Answerer::Handler(gathered.type_name.trim_end_matches("::{{closure}}")),
             rules: Rules {
-                status: site.status,
-                vary: site.vary,
+                status: Listed::Static(site.status),
+                vary: Listed::Static(site.vary),
                 max_body: site.max_body.unwrap_or(config.max_body),
             },
             ttl: site.ttl_ms.map(Duration::from_millis),

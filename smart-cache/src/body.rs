@@ -20,7 +20,7 @@ pub(crate) enum Buffered {
 }
 
 /// Reads a body whose length is known and small enough; a stream passes through unbuffered.
-pub(crate) async fn buffer(mut body: Body, rules: Rules<'_>) -> Buffered {
+pub(crate) async fn buffer(mut body: Body, rules: &Rules) -> Buffered {
     let announced = body.size_hint().exact();
     if let Err(bypass) = policy::body(announced, rules) {
         return Buffered::Refused(bypass, body);

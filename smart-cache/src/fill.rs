@@ -42,7 +42,7 @@ pub(crate) async fn fill<T: IntoResponse>(
     // Making the response and reading its body are the handler's work too: what they say that
     // they depend on is heard.
     let judged = scope
-        .hear(async { judge(handler.await.into_response(), asked.asked.rules).await })
+        .hear(async { judge(handler.await.into_response(), &asked.asked.rules).await })
         .instrument(cache.span.clone())
         .await;
     let found = scope.found(&asked.target);
@@ -59,9 +59,9 @@ pub(crate) async fn fill<T: IntoResponse>(
         Err((bypass, response)) => {
             if bypass == Bypass::Vary {
                 registry::advise_vary(
-                    asked.asked.handler,
+                    asked.asked.answerer,
                     response.headers(),
-                    asked.asked.rules.vary,
+                    &asked.asked.rules.vary,
                 );
             }
             return refuse(cache, lead, bypass, response);
@@ -72,8 +72,7 @@ pub(crate) async fn fill<T: IntoResponse>(
         let response = Response::from_parts(parts, body.into());
         return refuse(cache, lead, Bypass::Transaction, response);
     }
-    let rules = asked.asked.rules;
-    respond::complete(parts.status, &mut parts.headers, &body, rules);
+    respond::complete(parts.status, &mut parts.headers, &body, &asked.asked.rules);
     let (mut headers, created) = (parts.headers.clone(), SystemTime::now());
     hop_by_hop::strip(&mut headers);
     let answer = Answer {
@@ -121,7 +120,7 @@ pub(crate) async fn fill<T: IntoResponse>(
 
 /// A response whose body is in one piece and which may be stored; else why not, and the response
 /// as it was.
-async fn judge(response: Response, rules: Rules<'_>) -> Result<(Parts, Bytes), (Bypass, Response)> {
+async fn judge(response: Response, rules: &Rules) -> Result<(Parts, Bytes), (Bypass, Response)> {
     let (parts, body) = response.into_parts();
     let mut allowed = policy::response(parts.status, &parts.headers, rules);
     if !parts.extensions.is_empty() {

@@ -65,6 +65,8 @@ mod http;
 pub mod inspect;
 mod key;
 mod kv;
+mod layer;
+mod listed;
 mod local;
 #[cfg(feature = "metrics")]
 pub mod observe;
@@ -82,6 +84,7 @@ mod start;
 mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod write;
 
 pub use builder::Builder;
 pub use cache::SmartCache;
@@ -92,6 +95,7 @@ pub use entry::EntryId;
 pub use error::{BackendError, ClearError, ConfigError};
 pub use key::{IntoKeys, KeyPart, Shows, Variant};
 pub use kv::{Cache, CacheError, Keys, OnError, Timeout, ValueStats, cache, caches};
+pub use layer::{CacheLayer, CacheService, CachedLayer, layer};
 pub use policy::Bypass;
 pub use protocol::scope::{depends_on, in_scope};
 pub use protocol::{Digest, Target};

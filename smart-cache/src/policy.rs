@@ -4,6 +4,8 @@
 
 use http::{HeaderMap, Method, StatusCode, header};
 
+use crate::listed::Listed;
+
 /// Why a request was not answered from the cache, or its answer not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -49,11 +51,19 @@ pub enum Bypass {
     Wait,
     /// Another request just found out that the answer may not be stored.
     Uncacheable,
+    /// The request says who asks, and the layer was not told what to make of it.
+    Authorization,
+    /// The request carries cookies, and the layer was not told what to make of them.
+    Cookie,
+    /// The request has a body, which a layer cannot put into the variant.
+    RequestBody,
+    /// The request asks for another protocol on its connection.
+    Upgrade,
 }
 
 impl Bypass {
     /// How many reasons there are.
-    pub(crate) const COUNT: usize = 20;
+    pub(crate) const COUNT: usize = 24;
 
     /// All of them, in the order of their numbers.
     pub(crate) const ALL: [Self; Self::COUNT] = [
@@ -77,6 +87,10 @@ impl Bypass {
         Self::Transaction,
         Self::Wait,
         Self::Uncacheable,
+        Self::Authorization,
+        Self::Cookie,
+        Self::RequestBody,
+        Self::Upgrade,
     ];
 
     /// The word shown in `Cache-Status` and used as a label.
@@ -103,17 +117,21 @@ impl Bypass {
             Self::Transaction => "transaction",
             Self::Wait => "wait",
             Self::Uncacheable => "uncacheable",
+            Self::Authorization => "authorization",
+            Self::Cookie => "cookie",
+            Self::RequestBody => "request-body",
+            Self::Upgrade => "upgrade",
         }
     }
 }
 
 /// What one handler allows; from its attribute and the configuration.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Rules<'a> {
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
     /// Empty: 200 alone.
-    pub(crate) status: &'a [u16],
+    pub(crate) status: Listed<u16>,
     /// Header names that are in the variant, in lower case.
-    pub(crate) vary: &'a [&'a str],
+    pub(crate) vary: Listed<&'static str>,
     /// Bytes.
     pub(crate) max_body: u64,
 }
@@ -131,9 +149,9 @@ pub(crate) fn request(method: &Method) -> Result<(), Bypass> {
 pub(crate) fn response(
     status: StatusCode,
     headers: &HeaderMap,
-    rules: Rules<'_>,
+    rules: &Rules,
 ) -> Result<(), Bypass> {
-    if !status_allowed(status, rules.status) {
+    if !status_allowed(status, &rules.status) {
         return Err(Bypass::Status);
     }
     if headers.contains_key(header::SET_COOKIE) {
@@ -142,14 +160,14 @@ pub(crate) fn response(
     if forbids_storing(headers) {
         return Err(Bypass::CacheControl);
     }
-    if !crate::http::vary::is_covered(headers, rules.vary) {
+    if !crate::http::vary::is_covered(headers, &rules.vary) {
         return Err(Bypass::Vary);
     }
     Ok(())
 }
 
 /// Whether a body of this length may be stored; `None` is a stream.
-pub(crate) fn body(exact_length: Option<u64>, rules: Rules<'_>) -> Result<(), Bypass> {
+pub(crate) fn body(exact_length: Option<u64>, rules: &Rules) -> Result<(), Bypass> {
     match exact_length {
         None => Err(Bypass::Stream),
         Some(length) if length > rules.max_body => Err(Bypass::BodyTooLarge),
@@ -157,12 +175,12 @@ pub(crate) fn body(exact_length: Option<u64>, rules: Rules<'_>) -> Result<(), By
     }
 }
 
-/// 5xx is a failure of the moment, 206 and 304 are answers to one client's conditions, 1xx are
-/// no answers: none of them is ever stored, whatever the handler lists.
+/// 5xx is a failure of the moment, 206, 304, 412 and 416 are answers to one client's conditions,
+/// 1xx are no answers: none of them is ever stored, whatever the handler lists.
 fn status_allowed(status: StatusCode, listed: &[u16]) -> bool {
     let never = status.is_server_error()
         || status.is_informational()
-        || matches!(status.as_u16(), 206 | 304);
+        || matches!(status.as_u16(), 206 | 304 | 412 | 416);
     !never
         && if listed.is_empty() {
             status == StatusCode::OK
@@ -192,9 +210,9 @@ fn forbids_storing(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    const RULES: Rules<'static> = Rules {
-        status: &[],
-        vary: &["accept-language"],
+    const RULES: Rules = Rules {
+        status: Listed::Static(&[]),
+        vary: Listed::Static(&["accept-language"]),
         max_body: 10,
     };
 
@@ -205,7 +223,7 @@ mod tests {
             map.append(*name, value.parse().unwrap());
         }
         assert_eq!(
-            response(StatusCode::from_u16(status).unwrap(), &map, RULES),
+            response(StatusCode::from_u16(status).unwrap(), &map, &RULES),
             expected,
             "{status} {headers:?}"
         );
@@ -245,26 +263,28 @@ mod tests {
     #[test]
     fn listed_statuses_never_let_failures_in() {
         let rules = Rules {
-            status: &[200, 404, 500, 206, 304],
+            status: Listed::Static(&[200, 404, 500, 206, 304, 412, 416]),
             ..RULES
         };
         let allowed = |status: u16| {
             response(
                 StatusCode::from_u16(status).unwrap(),
                 &HeaderMap::new(),
-                rules,
+                &rules,
             )
             .is_ok()
         };
         assert!(allowed(200) && allowed(404));
-        assert!(!allowed(500) && !allowed(206) && !allowed(304) && !allowed(201));
+        for status in [500, 206, 304, 412, 416, 201] {
+            assert!(!allowed(status), "{status}");
+        }
     }
 
     #[test]
     fn bodies_have_a_known_and_bounded_length() {
-        assert_eq!(body(None, RULES), Err(Bypass::Stream));
-        assert_eq!(body(Some(11), RULES), Err(Bypass::BodyTooLarge));
-        assert_eq!(body(Some(10), RULES), Ok(()));
+        assert_eq!(body(None, &RULES), Err(Bypass::Stream));
+        assert_eq!(body(Some(11), &RULES), Err(Bypass::BodyTooLarge));
+        assert_eq!(body(Some(10), &RULES), Ok(()));
     }
 
     #[test]

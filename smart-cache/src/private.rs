@@ -13,7 +13,6 @@ pub use std::option::Option;
 pub use std::{column, file, format_args, line, module_path};
 
 use crate::asked::{Asked, Gathered};
-use crate::cache::SmartCache;
 use crate::cached::Cached;
 use crate::context::{CacheContext, HeadersKept, Shown};
 pub use crate::context::{NoHeaders, PutDebugHandlerBelow, WithHeaders};
@@ -22,6 +21,7 @@ pub use crate::key::{BodyPart, HeaderPart};
 pub use crate::registry::{ClearHandler, ClearSite, Handler, Site};
 use crate::run::Run;
 use crate::stats::Counted;
+use crate::write::ClearGuard;
 
 /// One call of a cached handler, from its arguments to its answer.
 #[derive(Debug)]
@@ -152,51 +152,8 @@ impl ClearCall {
             return Cached::value(value);
         }
         let response = value.into_response();
-        // A 4xx says that nothing was changed; a 5xx may have come after the commit.
-        if response.status().is_client_error() {
-            guard.disarm();
-        } else {
-            guard.clear().await;
-        }
+        guard.answered(response.status()).await;
         Cached::response(response)
-    }
-}
-
-/// Clears when the write is over, also when its request was cancelled or its handler panicked:
-/// a commit may have happened.
-struct ClearGuard {
-    /// `None` while it is being set up.
-    cache: Option<SmartCache>,
-    name: Option<&'static str>,
-    keys: Vec<String>,
-}
-
-impl ClearGuard {
-    /// The write's answer does not depend on the cache: a clear that is not acknowledged is
-    /// logged, distrusted and repeated by the cache.
-    async fn clear(mut self) {
-        if let Some(cache) = &self.cache {
-            let keys = std::mem::take(&mut self.keys);
-            // A failure is logged where it is remembered.
-            let _ = cache.clear(keys).await;
-        }
-    }
-
-    fn disarm(mut self) {
-        self.keys.clear();
-    }
-}
-
-impl Drop for ClearGuard {
-    fn drop(&mut self) {
-        let keys = std::mem::take(&mut self.keys);
-        if keys.is_empty() {
-            return;
-        }
-        match &self.cache {
-            Some(cache) => cache.clear_in_background(keys),
-            None => crate::start::clear_once_set_up(self.name, keys),
-        }
     }
 }
 

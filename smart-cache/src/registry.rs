@@ -5,8 +5,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
+use crate::asked::Answerer;
 use crate::coverage::{self, ByHand};
 use crate::key::{Template, nearest, overlap};
+use crate::layer::{self, CachedLayer};
 
 /// What the attribute says about one cached handler.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -88,7 +90,7 @@ pub struct ClearingHandler {
     pub keys: &'static [&'static str],
 }
 
-/// Every annotated handler of this program.
+/// Every annotated handler of this program, and its layers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Registry {
@@ -98,6 +100,8 @@ pub struct Registry {
     pub clearing: Vec<ClearingHandler>,
     /// Tables whose triggers this process has installed, with the templates that they clear.
     pub triggers: Vec<(String, Vec<String>)>,
+    /// Layers that were made until now, by key.
+    pub layers: Vec<CachedLayer>,
 }
 
 impl Registry {
@@ -146,7 +150,7 @@ static BY_HAND: ByHand = ByHand::new(|| {
 });
 
 /// Lists every handler with `#[smart_cache(..)]` or `#[clears_cache(..)]` that is linked into
-/// this program, whether it is mounted or not.
+/// this program, whether it is mounted or not, and every layer that was made so far.
 #[must_use]
 pub fn registry() -> Registry {
     // A generic handler registers once for each codegen unit that has it.
@@ -181,6 +185,7 @@ pub fn registry() -> Registry {
         cached,
         clearing,
         triggers: coverage::triggers(),
+        layers: layer::all(),
     }
 }
 
@@ -235,7 +240,7 @@ pub(crate) fn advise(keys: &[String]) {
                 produced = true;
             }
         }
-        if produced {
+        if produced || layer::may_have_any_key() {
             continue;
         }
         let known = OTHERS
@@ -260,7 +265,8 @@ pub(crate) fn advise(keys: &[String]) {
 
 /// Says, once for a handler, which word lets an answer be stored that says it varies on something
 /// that nothing tells apart.
-pub(crate) fn advise_vary(handler: &str, headers: &http::HeaderMap, declared: &[&str]) {
+pub(crate) fn advise_vary(answerer: Answerer, headers: &http::HeaderMap, declared: &[&str]) {
+    let handler = &answerer.to_string()[..];
     if !insert_bounded(&UNVARIED, handler) {
         return;
     }
@@ -280,9 +286,13 @@ pub(crate) fn advise_vary(handler: &str, headers: &http::HeaderMap, declared: &[
         .chain(names)
         .map(|name| format!("\"{name}\""))
         .collect();
+    let listed = listed.join(", ");
+    let remedy = match answerer {
+        Answerer::Handler(_) => format!("write vary({listed}) in its attribute"),
+        Answerer::Layer(_) => format!("tell it .vary([{listed}])"),
+    };
     tracing::warn!(
         handler,
-        "its answer says that it varies on a header that the variant does not hold, so it is never stored; write vary({}) in its attribute",
-        listed.join(", ")
+        "its answer says that it varies on a header that the variant does not hold, so it is never stored; {remedy}"
     );
 }

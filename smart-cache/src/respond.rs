@@ -17,12 +17,7 @@ use crate::policy::Rules;
 /// Completes the headers of an answer that is about to be stored, so that the first answer and
 /// every hit say the same: `Vary` with what the handler's attribute tells apart, and a strong
 /// `ETag` where the handler set none.
-pub(crate) fn complete(
-    status: StatusCode,
-    headers: &mut HeaderMap,
-    body: &Bytes,
-    rules: Rules<'_>,
-) {
+pub(crate) fn complete(status: StatusCode, headers: &mut HeaderMap, body: &Bytes, rules: &Rules) {
     vary::add(headers, rules.vary.iter().copied());
     if status == StatusCode::OK && !headers.contains_key(header::ETAG) {
         let tag = etag::strong(headers, body);

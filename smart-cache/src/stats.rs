@@ -8,7 +8,7 @@ use crate::policy::Bypass;
 mod handlers;
 
 pub use handlers::HandlerStats;
-pub(crate) use handlers::{Counted, HandlerCounts, HandlerTable};
+pub(crate) use handlers::{Counted, HandlerCounts, HandlerTable, Origin};
 
 /// The counters of one cache.
 #[derive(Debug, Default)]

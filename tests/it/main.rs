@@ -11,6 +11,7 @@ mod harness;
 mod hooks;
 mod http;
 mod inspect;
+mod layer;
 mod local;
 mod model;
 mod operations;

@@ -51,6 +51,10 @@ impl Status {
                 Bypass::Wait => "smart-cache; fwd=miss; detail=wait",
                 Bypass::Transaction => "smart-cache; fwd=bypass; detail=transaction",
                 Bypass::Uncacheable => "smart-cache; fwd=bypass; detail=uncacheable",
+                Bypass::Authorization => "smart-cache; fwd=bypass; detail=authorization",
+                Bypass::Cookie => "smart-cache; fwd=bypass; detail=cookie",
+                Bypass::RequestBody => "smart-cache; fwd=bypass; detail=request-body",
+                Bypass::Upgrade => "smart-cache; fwd=bypass; detail=upgrade",
             },
         })
     }

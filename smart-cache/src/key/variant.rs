@@ -78,6 +78,40 @@ impl Variant {
         self.show(tag::VALUE, format_args!("{value}"));
     }
 
+    /// [`push`](Self::push) for a value that need not be text.
+    pub(crate) fn push_bytes(&mut self, value: &[u8]) {
+        self.bytes_field(tag::VALUE, value);
+    }
+
+    /// Adds the query as it was sent.
+    pub(crate) fn raw_query(&mut self, query: Option<&str>) {
+        if let Some(query) = query {
+            self.bytes_field(tag::QUERY, query.as_bytes());
+            self.bytes.push(tag::QUERY_PRESENT);
+        }
+    }
+
+    /// Adds a header with all its lines, and nothing when there is none.
+    pub(crate) fn header(&mut self, name: &http::HeaderName, headers: &http::HeaderMap) {
+        let mut lines = headers.get_all(name).iter().peekable();
+        if lines.peek().is_none() {
+            return;
+        }
+        self.bytes_field(tag::HEADER, name.as_str().as_bytes());
+        for line in lines {
+            self.bytes_field(tag::VALUE, line.as_bytes());
+        }
+        // Behind the last line, so that a value which follows is not taken for one.
+        self.present();
+    }
+
+    fn bytes_field(&mut self, tag: u8, bytes: &[u8]) {
+        self.bytes.push(tag);
+        self.bytes
+            .extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(bytes);
+    }
+
     /// Adds the key.
     pub(crate) fn key(&mut self, key: Arguments<'_>) {
         self.name(tag::KEY, key);

@@ -28,6 +28,8 @@ impl Form {
             match *tag {
                 tag::ABSENT | tag::PRESENT => {
                     parts.get_or_insert_default().update(&[*tag]);
+                    // Ends the lines of a header that a layer has put among the parts.
+                    header = None;
                     continue;
                 }
                 tag::QUERY_PRESENT => {
@@ -163,6 +165,18 @@ mod tests {
         assert!(!one.contains("geheim") && !one.contains("anna"), "{one}");
         assert_ne!(one, secret("session=other", "anna"));
         assert_ne!(one, secret("session=geheim", "bert"));
+    }
+
+    #[test]
+    fn what_follows_a_layers_header_is_not_shown_as_its_value() {
+        let mut map = HeaderMap::new();
+        map.insert("host", "a.test".parse().unwrap());
+        let shown = words("/", &[], |variant| {
+            variant.header(&http::header::HOST, &map);
+            variant.push_bytes(b"session=geheim");
+        });
+        assert!(shown.contains("host: a.test"), "{shown}");
+        assert!(!shown.contains("geheim"), "{shown}");
     }
 
     #[test]

@@ -49,7 +49,6 @@ impl From<&'static Site> for Origin<'static> {
 
 impl<'a> Origin<'a> {
     /// Of a layer, which is known by the place where it was made and the key it was made with.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the layer is the next change"))]
     pub(crate) fn layer(key: &'a str, place: &'static Location<'static>) -> Self {
         use std::hash::{DefaultHasher, Hash as _, Hasher as _};
         let mut hasher = DefaultHasher::new();
