@@ -61,7 +61,7 @@ impl Form {
                     headers.push_str(&text);
                     header = Some(bytes);
                 }
-                tag::VALUE => match header {
+                tag::VALUE | tag::WISH => match header {
                     Some(name) if SECRET.contains(&name) => {
                         headers.push_str(": #");
                         headers.push_str(&fingerprint(&blake3::hash(bytes)));
