@@ -22,9 +22,10 @@ pub(crate) fn canonical<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> Opt
     let mut text = Vec::new();
     for member in wanted {
         text.extend(member.name.iter().map(u8::to_ascii_lowercase));
-        // No name holds a semicolon or a comma, so no two lists are written alike.
+        // No name holds a semicolon or a comma, so no two lists are written alike. In digits, since
+        // operators read it.
         text.push(b';');
-        text.extend_from_slice(&member.weight.to_be_bytes());
+        text.extend_from_slice(member.weight.to_string().as_bytes());
         text.push(b',');
     }
     Some(text)
