@@ -1,7 +1,7 @@
 //! The handle on one cache: what the roads share, and what a user clears and reads.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::backend::Backend;
 use crate::backend::memory::MemoryBackend;
@@ -9,6 +9,7 @@ use crate::backend::off::OffBackend;
 use crate::builder::Builder;
 use crate::config::Config;
 use crate::error::{BackendError, ConfigError};
+use crate::inspect::clears::Journal;
 use crate::local::LocalTier;
 use crate::protocol::clear::{PendingClears, Wish};
 use crate::protocol::flight::Flights;
@@ -51,6 +52,11 @@ pub(crate) struct Inner {
     /// Why there is nothing behind this handle.
     broken: Option<ConfigError>,
     pub(crate) blocking_twin: OnceLock<Arc<dyn Backend>>,
+    /// Clears that are to be noted.
+    pub(crate) journal: Journal,
+    /// Names this cache among those of its namespace.
+    pub(crate) identity: String,
+    pub(crate) started: SystemTime,
 }
 
 impl std::fmt::Debug for SmartCache {
@@ -111,6 +117,10 @@ impl SmartCache {
             reclaiming: Arc::new(tokio::sync::Semaphore::new(1)),
             broken,
             blocking_twin: OnceLock::new(),
+            journal: Journal::default(),
+            identity: crate::protocol::Nonce::fresh()
+                .map_or_else(|_| String::new(), |nonce| nonce.short()),
+            started: SystemTime::now(),
         };
         Self {
             inner: Arc::new(inner),
@@ -188,6 +198,7 @@ impl SmartCache {
 
         #[cfg(feature = "metrics")]
         self.publish_in_background();
+        self.keep_reporting();
         // The backend itself says in the log what keeps it from answering.
         if self.inner.backend.open().await.is_ok() {
             tracing::info!(backend = %self.describe(), "cache ready");

@@ -5,12 +5,15 @@
 //! cancelled caller, not a runtime that ends while the command is on its way.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use tracing::{Instrument as _, Span};
 
 use crate::backend::Backend;
 use crate::cache::SmartCache;
 use crate::error::{BackendError, ClearError};
+use crate::inspect::clears::Draft;
+use crate::inspect::fleet::process_name;
 use crate::key::IntoKeys;
 use crate::observe::{self, Timed, Timer};
 use crate::protocol::clear::Wish;
@@ -168,19 +171,21 @@ impl SmartCache {
         }
     }
 
-    /// Frees what an acknowledged clear has left behind.
-    fn reclaim(&self, wish: Wish) {
+    /// Frees what an acknowledged clear has left behind, and has it noted.
+    fn reclaim(&self, wish: Wish, draft: Draft) {
         let (Wish::Keys(mut keys), Ok(permit)) =
             (wish, Arc::clone(&self.inner.reclaiming).try_acquire_owned())
         else {
+            self.note_clear(draft);
             return;
         };
         keys.truncate(MOST_RECLAIMED);
-        let backend = Arc::clone(&self.inner.backend);
+        let cache = self.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                backend.reclaim(keys).await;
+                let freed = cache.inner.backend.reclaim(keys).await;
                 drop(permit);
+                cache.note_clear(draft.freed(freed));
             });
         }
     }
@@ -208,20 +213,22 @@ impl Uttered {
             return Ok(());
         };
         self.cache.distrust_local(wish);
-        let timer = Timer::start();
+        let (timer, began) = (Timer::start(), Instant::now());
         let outcome = wish.send(&*backend).instrument(self.span.clone()).await;
         let word = observe::clear_word(outcome.is_ok());
         timer.stop(&self.span, &self.cache, Timed::Clear, word);
+        let draft = Draft::of(wish, process_name(), outcome.is_ok(), began.elapsed());
         self.cache.distrust_local(wish);
         self.cache.inner.counters.clear(outcome.is_ok());
         match outcome {
             Ok(()) => {
                 if let Some(wish) = self.wish.take() {
-                    self.cache.reclaim(wish);
+                    self.cache.reclaim(wish, draft);
                 }
                 Ok(())
             }
             Err(why) => {
+                self.cache.note_clear(draft);
                 tracing::error!(cause = %why, %wish, "a clear was not acknowledged: distrusting and repeating it");
                 Err(why.into())
             }

@@ -4,12 +4,18 @@
 //! time, so a million keys cost no more than fifty. Nothing here decides validity: a state is
 //! computed from the same tokens that a lookup compares.
 
+pub(crate) mod clears;
+pub(crate) mod fleet;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
+pub use self::clears::ClearNote;
+pub use self::fleet::{HandlerReport, LocalReport, ProcessReport, Tally};
 use crate::backend::BoxFuture;
+pub use crate::backend::Reclaimed;
 use crate::cache::SmartCache;
 use crate::entry::EntryId;
 use crate::error::BackendError;
@@ -70,11 +76,44 @@ pub trait Inspect: std::fmt::Debug + Send + Sync {
         id: EntryId,
     ) -> BoxFuture<'a, Result<Option<EntryView>, BackendError>>;
 
+    /// The build whose entries this process stores.
+    fn version(&self) -> &str;
+
     /// What is true of the namespace and its server now.
     ///
     /// # Errors
     /// When the backend does not answer. What it refuses to tell is left out instead.
     fn facts(&self) -> BoxFuture<'_, Result<Facts, BackendError>>;
+
+    /// Keeps what a process reports of itself, for half a minute; see
+    /// [`SmartCache::fleet`].
+    ///
+    /// # Errors
+    /// When the backend does not answer.
+    fn report<'a>(
+        &'a self,
+        process: &'a str,
+        report: Vec<u8>,
+    ) -> BoxFuture<'a, Result<(), BackendError>>;
+
+    /// What processes have reported within the last half minute.
+    ///
+    /// # Errors
+    /// When the backend does not answer.
+    fn reports(&self) -> BoxFuture<'_, Result<Vec<Bytes>, BackendError>>;
+
+    /// Adds to the journal of clears, which keeps the newest 200; see
+    /// [`SmartCache::recent_clears`].
+    ///
+    /// # Errors
+    /// When the backend does not answer.
+    fn note(&self, notes: Vec<Vec<u8>>) -> BoxFuture<'_, Result<(), BackendError>>;
+
+    /// The journal of clears.
+    ///
+    /// # Errors
+    /// When the backend does not answer.
+    fn notes(&self) -> BoxFuture<'_, Result<Vec<Bytes>, BackendError>>;
 }
 
 impl SmartCache {

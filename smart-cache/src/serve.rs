@@ -172,8 +172,12 @@ async fn look_up(
     patience: Instant,
 ) -> Result<Lookup, BackendError> {
     let (timer, span) = (Timer::start(), observe::lookup(&cache.span));
+    let began = Instant::now();
     let lookup = cache.inner.backend.lookup(&asked.target, patience);
     let found = lookup.instrument(span.clone()).await;
+    if found.is_ok() {
+        cache.inner.counters.lookup(began.elapsed());
+    }
     let outcome = match &found {
         Ok(Lookup::Hit(_)) => "hit",
         Ok(Lookup::Miss { .. }) => "miss",

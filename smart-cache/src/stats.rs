@@ -17,6 +17,8 @@ pub(crate) struct Counters {
     pub(crate) handlers: HandlerTable,
     /// Of the low-level API.
     pub(crate) values: crate::kv::ValueCounters,
+    lookups: AtomicU64,
+    lookup_micros: AtomicU64,
     corrupt: AtomicU64,
     clears: AtomicU64,
     failed_clears: AtomicU64,
@@ -50,6 +52,10 @@ pub struct Stats {
     pub refused_young: u64,
     /// Stores that the backend did not acknowledge.
     pub failed_stores: u64,
+    /// Questions to the backend that it answered.
+    pub lookups: u64,
+    /// The time that these took together.
+    pub lookup_time: Duration,
     /// Stored entries that could not be read.
     pub corrupt: u64,
     /// Acknowledged clears.
@@ -94,6 +100,11 @@ fn read(counter: &AtomicU64) -> u64 {
 }
 
 impl Counters {
+    pub(crate) fn lookup(&self, took: Duration) {
+        add(&self.lookups, 1);
+        add(&self.lookup_micros, took.as_micros() as u64);
+    }
+
     pub(crate) fn corrupt(&self) {
         add(&self.corrupt, 1);
     }
@@ -139,6 +150,8 @@ impl Counters {
             refused_lease: all.refused_lease,
             refused_young: all.refused_young,
             failed_stores: all.failed_stores,
+            lookups: read(&self.lookups),
+            lookup_time: Duration::from_micros(read(&self.lookup_micros)),
             corrupt: read(&self.corrupt),
             clears: read(&self.clears),
             failed_clears: read(&self.failed_clears),

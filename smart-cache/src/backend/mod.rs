@@ -86,6 +86,35 @@ pub enum Stored {
     YoungTag,
 }
 
+/// What a clear has freed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Reclaimed {
+    /// How many entries.
+    pub entries: u64,
+    /// How long they had lived, together.
+    #[serde(rename = "lived_us", serialize_with = "crate::inspect::as_micros")]
+    pub lived: Duration,
+    /// How long the oldest of them had lived.
+    #[serde(rename = "longest_us", serialize_with = "crate::inspect::as_micros")]
+    pub longest: Duration,
+}
+
+impl Reclaimed {
+    /// Counts one more entry.
+    pub fn add(&mut self, lived: Duration) {
+        self.entries += 1;
+        self.lived = self.lived.saturating_add(lived);
+        self.longest = self.longest.max(lived);
+    }
+
+    /// How long they had lived on average.
+    #[must_use]
+    pub fn mean(&self) -> Duration {
+        let count = u32::try_from(self.entries.max(1)).unwrap_or(u32::MAX);
+        self.lived / count
+    }
+}
+
 /// An answer to be stored.
 #[derive(Debug)]
 pub struct Filling<'a> {
@@ -206,8 +235,9 @@ pub trait Backend: std::fmt::Debug + Send + Sync + 'static {
     /// When it was not acknowledged; it may have taken effect.
     fn clear_all(&self) -> BoxFuture<'_, Result<(), BackendError>>;
 
-    /// Frees what a clear of these keys has left behind. Best effort; decides nothing.
-    fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, ()>;
+    /// Frees what a clear of these keys has left behind, and tells how much that was. Best effort;
+    /// decides nothing.
+    fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, Reclaimed>;
 
     /// Walks everything once and removes what no token vouches for any more, and what builds that
     /// nobody has announced for a day have left; how many entries went. Many round trips, paced:

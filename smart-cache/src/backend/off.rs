@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{
-    Backend, BoxFuture, Counted, Expiry, Filling, Lease, Lookup, NamePage, Stored, Ticket, Ttl,
-    ValueStore,
+    Backend, BoxFuture, Counted, Expiry, Filling, Lease, Lookup, NamePage, Reclaimed, Stored,
+    Ticket, Ttl, ValueStore,
 };
 use crate::error::BackendError;
 use crate::protocol::Target;
@@ -75,8 +75,8 @@ impl Backend for OffBackend {
         Box::pin(async { Ok(()) })
     }
 
-    fn reclaim(&self, _: Vec<String>) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
+    fn reclaim(&self, _: Vec<String>) -> BoxFuture<'_, Reclaimed> {
+        Box::pin(async { Reclaimed::default() })
     }
 
     fn sweep(&self) -> BoxFuture<'_, Result<u64, BackendError>> {

@@ -114,6 +114,11 @@ impl Nonce {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// Half of it, as a name for something that lives for a while.
+    pub(crate) fn short(&self) -> String {
+        String::from_utf8_lossy(&self.0[..16]).into_owned()
+    }
 }
 
 /// Lower-case hex digits.

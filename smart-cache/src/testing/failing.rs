@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::backend::{Backend, BoxFuture, Filling, Lease, Lookup, Stored, Ticket};
+use crate::backend::{Backend, BoxFuture, Filling, Lease, Lookup, Reclaimed, Stored, Ticket};
 use crate::error::BackendError;
+use crate::inspect::Inspect;
 use crate::protocol::Target;
 
 /// How long a silent backend keeps waiting whoever brings no deadline: the default of
@@ -192,10 +193,11 @@ impl Backend for Failing {
         Box::pin(self.through_clear(self.inner.clear_all()))
     }
 
-    fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, ()> {
+    fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, Reclaimed> {
         Box::pin(async move {
-            if self.pass_soon().await.is_ok() {
-                self.inner.reclaim(keys).await;
+            match self.pass_soon().await {
+                Ok(()) => self.inner.reclaim(keys).await,
+                Err(_) => Reclaimed::default(),
             }
         })
     }
@@ -223,6 +225,10 @@ impl Backend for Failing {
             self.pass_soon().await?;
             self.inner.first_of_version().await
         })
+    }
+
+    fn inspect(&self) -> Option<&dyn Inspect> {
+        self.inner.inspect()
     }
 
     fn describe(&self) -> String {

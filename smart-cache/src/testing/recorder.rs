@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::backend::memory::MemoryBackend;
-use crate::backend::{Backend, BoxFuture, Filling, Lease, Lookup, Stored, Ticket};
+use crate::backend::{Backend, BoxFuture, Filling, Lease, Lookup, Reclaimed, Stored, Ticket};
 use crate::cache::SmartCache;
 use crate::config::Config;
 use crate::error::BackendError;
+use crate::inspect::Inspect;
 use crate::protocol::Target;
 
 /// What happened to one key or tag.
@@ -224,7 +225,7 @@ impl Backend for Recorder {
         })
     }
 
-    fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, ()> {
+    fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, Reclaimed> {
         self.inner.reclaim(keys)
     }
 
@@ -242,6 +243,10 @@ impl Backend for Recorder {
 
     fn first_of_version(&self) -> BoxFuture<'_, Result<bool, BackendError>> {
         self.inner.first_of_version()
+    }
+
+    fn inspect(&self) -> Option<&dyn Inspect> {
+        self.inner.inspect()
     }
 
     fn describe(&self) -> String {

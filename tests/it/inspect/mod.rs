@@ -1,5 +1,7 @@
 //! What an operator is shown is what the cache holds.
 
+mod operators;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

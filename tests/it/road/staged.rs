@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::routing::get as on_get;
 use axum::{Extension, Router};
 use smart_cache::backend::{
-    Backend, BoxFuture, Filling, Lease, Lookup, MemoryBackend, Stored, Ticket,
+    Backend, BoxFuture, Filling, Lease, Lookup, MemoryBackend, Reclaimed, Stored, Ticket,
 };
 use smart_cache::{BackendError, SmartCache, StartFlush, Target, depends_on, smart_cache};
 use smart_cache_tests::harness::Gate;
@@ -120,7 +120,7 @@ impl Backend for Staged {
         })
     }
 
-    fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, ()> {
+    fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, Reclaimed> {
         self.inner.reclaim(keys)
     }
 

@@ -5,14 +5,15 @@
 //! however many there are. Steps of two processes mix, so the bound is approximate; nothing here
 //! decides whether an entry may be served.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
 use super::Shared;
 use super::entry::Kept;
 use super::tokens::UNUSED_TOKEN_LIFE;
-use crate::backend::Counted;
+use crate::backend::{Counted, Reclaimed};
+use crate::codec;
 use crate::entry::EntryId;
 use crate::error::BackendError;
 use crate::protocol::Target;
@@ -85,7 +86,11 @@ impl Shared {
     }
 
     /// Removes the entries of a key that no token vouches for any more.
-    pub(super) async fn reclaim(&self, key: &str) -> Result<(), BackendError> {
+    pub(super) async fn reclaim(
+        &self,
+        key: &str,
+        freed: &mut Reclaimed,
+    ) -> Result<(), BackendError> {
         let counted = self.get(self.names.places(key), self.soon()).await?;
         let counted: Option<u64> =
             counted.and_then(|count| std::str::from_utf8(&count).ok()?.trim().parse().ok());
@@ -107,13 +112,17 @@ impl Shared {
                 .filter_map(|(name, id)| Some((name, read_id(&id?)?)))
                 .collect();
             for listed in listed.chunks(ENTRIES_AT_ONCE) {
-                self.reclaim_some(listed).await?;
+                self.reclaim_some(listed, freed).await?;
             }
         }
         Ok(())
     }
 
-    async fn reclaim_some(&self, listed: &[(String, EntryId)]) -> Result<(), BackendError> {
+    async fn reclaim_some(
+        &self,
+        listed: &[(String, EntryId)],
+        freed: &mut Reclaimed,
+    ) -> Result<(), BackendError> {
         let names: Vec<_> = listed.iter().map(|(_, id)| self.names.entry(*id)).collect();
         let entries = self.get_many(&names, self.soon()).await?;
         let mut dead = Vec::new();
@@ -124,6 +133,10 @@ impl Shared {
                 None => false,
             };
             if !lives {
+                if let Some(summary) = kept.and_then(|kept| codec::summary(&kept.payload)) {
+                    let lived = SystemTime::now().duration_since(summary.created);
+                    freed.add(lived.unwrap_or_default());
+                }
                 dead.extend([self.names.entry(*id), self.names.place(*id), place.clone()]);
             }
         }

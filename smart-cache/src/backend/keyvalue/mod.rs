@@ -33,7 +33,7 @@ use bytes::Bytes;
 
 use self::breaker::Breaker;
 use self::names::Names;
-use super::{Backend, BoxFuture, Filling, Lease, Lookup, Stored, Ticket, ValueStore};
+use super::{Backend, BoxFuture, Filling, Lease, Lookup, Reclaimed, Stored, Ticket, ValueStore};
 use crate::config;
 use crate::error::{BackendError, ConfigError};
 use crate::protocol::Target;
@@ -269,14 +269,16 @@ impl Backend for KeyValueBackend {
         })
     }
 
-    fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, ()> {
+    fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, Reclaimed> {
         Box::pin(async move {
+            let mut freed = Reclaimed::default();
             for key in keys {
-                if let Err(why) = self.shared.reclaim(&key).await {
+                if let Err(why) = self.shared.reclaim(&key, &mut freed).await {
                     tracing::debug!(%key, cause = %why, "reclaiming stopped; the sweep goes on with it");
-                    return;
+                    break;
                 }
             }
+            freed
         })
     }
 

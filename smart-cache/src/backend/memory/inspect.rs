@@ -5,12 +5,15 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
+
 use super::MemoryBackend;
 use super::state::{Kept, State, Token};
 use crate::backend::{BoxFuture, is_glob, matches_glob};
 use crate::codec;
 use crate::entry::EntryId;
 use crate::error::BackendError;
+use crate::inspect::clears::MOST_KEPT;
 use crate::inspect::{
     EntryLine, EntryPage, EntryState, EntryView, Facts, Inspect, KeyLine, KeyPage, TokenState,
     TokenView,
@@ -83,6 +86,10 @@ impl Inspect for MemoryBackend {
         })
     }
 
+    fn version(&self) -> &str {
+        VERSION
+    }
+
     fn facts(&self) -> BoxFuture<'_, Result<Facts, BackendError>> {
         Box::pin(async move {
             let began = Instant::now();
@@ -99,6 +106,29 @@ impl Inspect for MemoryBackend {
                 ..Facts::default()
             })
         })
+    }
+
+    fn report<'a>(&'a self, _: &'a str, _: Vec<u8>) -> BoxFuture<'a, Result<(), BackendError>> {
+        // No other process could read it.
+        Box::pin(async { Ok(()) })
+    }
+
+    fn reports(&self) -> BoxFuture<'_, Result<Vec<Bytes>, BackendError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn note(&self, notes: Vec<Vec<u8>>) -> BoxFuture<'_, Result<(), BackendError>> {
+        Box::pin(async move {
+            let journal = &mut self.lock().notes;
+            journal.extend(notes.into_iter().map(Bytes::from));
+            let excess = journal.len().saturating_sub(MOST_KEPT);
+            journal.drain(..excess);
+            Ok(())
+        })
+    }
+
+    fn notes(&self) -> BoxFuture<'_, Result<Vec<Bytes>, BackendError>> {
+        Box::pin(async move { Ok(self.lock().notes.iter().rev().cloned().collect()) })
     }
 }
 

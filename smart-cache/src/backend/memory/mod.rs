@@ -8,7 +8,7 @@ mod inspect;
 mod state;
 mod values;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,8 @@ use quick_cache::DefaultHashBuilder;
 use self::state::{Gone, Granted, Kept, State, Token, UNUSED_TOKEN_LIFE, Weights};
 use self::values::{MemoryValues, Values, end};
 use super::{
-    Added, Backend, BoxFuture, Filling, Lease, Lookup, NewValue, Stored, Ticket, ValueStore,
+    Added, Backend, BoxFuture, Filling, Lease, Lookup, NewValue, Reclaimed, Stored, Ticket,
+    ValueStore,
 };
 use crate::error::BackendError;
 use crate::inspect::Inspect;
@@ -67,6 +68,8 @@ impl MemoryBackend {
                 expires: None,
             },
             index: BTreeMap::new(),
+            freed: HashMap::new(),
+            notes: VecDeque::new(),
             leases: HashMap::new(),
             clock: 0,
             values: Values::new(capacity),
@@ -189,6 +192,7 @@ impl MemoryBackend {
             dynamic: (!filling.dynamic.is_empty()).then(|| (second, filling.dynamic.to_vec())),
             payload: Bytes::copy_from_slice(filling.payload).into(),
             expires: ttl.map(|ttl| now + ttl),
+            stored: now,
         };
         state.insert(target.id, kept, self.max_variants);
         Ok(Stored::Landed(ttl))
@@ -341,9 +345,13 @@ impl Backend for MemoryBackend {
             for key in keys {
                 state.tokens.remove(key.as_str());
                 self.freshness.changed(&token_name(key));
+                let mut freed = Reclaimed::default();
                 for id in state.index.remove(key.as_str()).unwrap_or_default() {
-                    state.entries.remove(&id);
+                    if let Some((_, kept)) = state.entries.remove(&id) {
+                        freed.add(kept.stored.elapsed());
+                    }
                 }
+                state.note_freed(key, freed);
             }
             Ok(())
         })
@@ -369,9 +377,9 @@ impl Backend for MemoryBackend {
         })
     }
 
-    fn reclaim(&self, _: Vec<String>) -> BoxFuture<'_, ()> {
+    fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, Reclaimed> {
         // A clear has freed the entries under its key already; those under a tag go by pressure.
-        Box::pin(async {})
+        Box::pin(async move { self.lock().take_freed(&keys) })
     }
 
     fn sweep(&self) -> BoxFuture<'_, Result<u64, BackendError>> {

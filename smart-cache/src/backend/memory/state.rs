@@ -1,6 +1,6 @@
 //! What the memory backend keeps, and the steps that change it; each under the backend's lock.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,14 @@ use bytes::Bytes;
 use quick_cache::{DefaultHashBuilder, Lifecycle};
 
 use super::values::Values;
-use crate::backend::Payload;
+use crate::backend::{Payload, Reclaimed};
 use crate::entry::EntryId;
 use crate::protocol::{Digest, Nonce, Target};
 
 /// A minted token that no store has made permanent lives this long.
 pub(super) const UNUSED_TOKEN_LIFE: Duration = Duration::from_secs(3600);
+/// Keys whose freed entries are remembered until somebody asks.
+const MOST_FREED: usize = 1_000;
 /// What an entry or token costs besides its bytes: map slots, allocations, list links.
 const OVERHEAD: u64 = 200;
 
@@ -27,6 +29,10 @@ pub(super) struct State {
     /// Entry ids under a key; bounds the variants and finds what a clear can free. In order, so
     /// that a page of it can be shown without a look at the rest.
     pub(super) index: BTreeMap<Arc<str>, BTreeSet<EntryId>>,
+    /// What clears have freed, until somebody asks; of some keys only.
+    pub(super) freed: HashMap<String, Reclaimed>,
+    /// The journal of clears, newest last.
+    pub(super) notes: VecDeque<Bytes>,
     pub(super) leases: HashMap<EntryId, Granted>,
     /// Stamps are unique and never go back; a counter is all the clock that one process needs.
     pub(super) clock: u64,
@@ -51,6 +57,7 @@ pub(super) struct Kept {
     pub(super) dynamic: Option<(Digest, Vec<Arc<str>>)>,
     pub(super) payload: Payload,
     pub(super) expires: Option<Instant>,
+    pub(super) stored: Instant,
 }
 
 #[derive(Debug)]
@@ -202,6 +209,24 @@ impl State {
         for (id, kept) in evicted {
             self.forget(&kept.key, id);
         }
+    }
+
+    /// Remembers what a clear of a key has freed.
+    pub(super) fn note_freed(&mut self, key: &str, freed: Reclaimed) {
+        if self.freed.len() < MOST_FREED || self.freed.contains_key(key) {
+            self.freed.insert(key.to_owned(), freed);
+        }
+    }
+
+    /// What clears of these keys have freed since it was asked last.
+    pub(super) fn take_freed(&mut self, keys: &[String]) -> Reclaimed {
+        let mut all = Reclaimed::default();
+        for freed in keys.iter().filter_map(|key| self.freed.remove(key)) {
+            all.entries += freed.entries;
+            all.lived = all.lived.saturating_add(freed.lived);
+            all.longest = all.longest.max(freed.longest);
+        }
+        all
     }
 
     pub(super) fn forget(&mut self, key: &Arc<str>, id: EntryId) {

@@ -34,7 +34,8 @@ pub use self::options::RedisOptions;
 use self::reply::millis;
 use self::up::Up;
 use super::{
-    Added, Backend, BoxFuture, Filling, Lease, Lookup, NewValue, Stored, Ticket, ValueStore,
+    Added, Backend, BoxFuture, Filling, Lease, Lookup, NewValue, Reclaimed, Stored, Ticket,
+    ValueStore,
 };
 use crate::error::{BackendError, ConfigError};
 use crate::inspect::Inspect;
@@ -247,15 +248,19 @@ impl Backend for RedisBackend {
         Box::pin(self.delete_tokens(std::iter::once(self.names().namespace_token())))
     }
 
-    fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, ()> {
+    fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, Reclaimed> {
         Box::pin(async move {
-            let Ok((up, _)) = self.up().await else { return };
+            let mut freed = Reclaimed::default();
+            let Ok((up, _)) = self.up().await else {
+                return freed;
+            };
             for key in keys {
-                if let Err(why) = sweep::reclaim(&self.core.shared, &up, &key).await {
+                if let Err(why) = sweep::reclaim(&self.core.shared, &up, &key, &mut freed).await {
                     tracing::debug!(%key, cause = %why, "reclaiming stopped; the sweep goes on with it");
-                    return;
+                    break;
                 }
             }
+            freed
         })
     }
 

@@ -112,6 +112,21 @@ impl Names {
         format!("{}swept", self.prefix)
     }
 
+    /// The journal of clears.
+    pub(crate) fn clears(&self) -> String {
+        format!("{}clears", self.prefix)
+    }
+
+    /// The processes that report.
+    pub(crate) fn processes(&self) -> String {
+        format!("{}processes", self.prefix)
+    }
+
+    /// What a process reports.
+    pub(crate) fn report(&self, process: &str) -> String {
+        format!("{}s:{process}", self.prefix)
+    }
+
     /// Held by the process that sweeps.
     pub(crate) fn sweeper(&self) -> String {
         format!("{}sweeper", self.prefix)

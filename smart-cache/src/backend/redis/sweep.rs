@@ -2,7 +2,7 @@
 //!
 //! Decides nothing: it reads heads, and a small script compares and unlinks.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use redis::Value;
 
@@ -11,7 +11,8 @@ use super::lookup::DIGESTS;
 use super::reply::{array, bytes, integer};
 use super::up::Up;
 use super::{Shared, scripts};
-use crate::codec::Head;
+use crate::backend::Reclaimed;
+use crate::codec::{self, Head};
 use crate::entry::EntryId;
 use crate::error::BackendError;
 
@@ -24,7 +25,12 @@ const HEAD_BYTES: usize = 512;
 const LONGEST_HEAD: usize = 1 << 20;
 
 /// Frees the entries under a key that was cleared.
-pub(super) async fn reclaim(shared: &Shared, up: &Up, key: &str) -> Result<(), BackendError> {
+pub(super) async fn reclaim(
+    shared: &Shared,
+    up: &Up,
+    key: &str,
+    freed: &mut Reclaimed,
+) -> Result<(), BackendError> {
     let index = shared.names.index(key);
     let mut members = Walk::members(index.as_bytes());
     while let Some(ids) = members.step(up).await? {
@@ -32,7 +38,10 @@ pub(super) async fn reclaim(shared: &Shared, up: &Up, key: &str) -> Result<(), B
             let Some(id) = EntryId::parse(&String::from_utf8_lossy(&id)) else {
                 continue;
             };
-            reap(shared, up, shared.names.version(), id, &index).await?;
+            let lived = reap(shared, up, shared.names.version(), id, &index).await?;
+            if let Some(lived) = lived {
+                freed.add(lived);
+            }
         }
     }
     Ok(())
@@ -58,7 +67,7 @@ pub(super) async fn sweep(shared: &Shared, up: &Up) -> Result<u64, BackendError>
                 continue;
             };
             let gone = if is_live(version) {
-                reap(shared, up, version, id, "").await?
+                reap(shared, up, version, id, "").await?.is_some()
             } else {
                 unlink(up, &name).await?
             };
@@ -92,14 +101,15 @@ pub(super) async fn sweep(shared: &Shared, up: &Up) -> Result<u64, BackendError>
     Ok(removed)
 }
 
-/// Unlinks one entry if its tokens are no longer those of its digests.
+/// Unlinks one entry if its tokens are no longer those of its digests; then, how long it had lived,
+/// as far as that can be told.
 async fn reap(
     shared: &Shared,
     up: &Up,
     version: &str,
     id: EntryId,
     index: &str,
-) -> Result<bool, BackendError> {
+) -> Result<Option<Duration>, BackendError> {
     let names = shared.names.of_version(version);
     let entry = names.entry(id);
     let start = match read_start(up, &entry, HEAD_BYTES).await {
@@ -109,7 +119,7 @@ async fn reap(
         }
         Ok(start) => start,
         // Something of another type stands in our place: not ours to remove.
-        Err(BackendError::Refused(_)) => return Ok(false),
+        Err(BackendError::Refused(_)) => return Ok(None),
         Err(why) => return Err(why),
     };
     if start.is_empty() {
@@ -119,11 +129,11 @@ async fn reap(
             srem.arg(index).arg(id.hex());
             up.call(&srem, up.deadline()).await?;
         }
-        return Ok(false);
+        return Ok(None);
     }
     let Some((head, _)) = start.get(DIGESTS + 1..).and_then(Head::read) else {
         // Damaged: the next lookup finds that out and discards it.
-        return Ok(false);
+        return Ok(None);
     };
     let mut call = scripts::REAP.prepare_invoke();
     call.key(&entry)
@@ -136,7 +146,10 @@ async fn reap(
     call.arg(2 + head.tags.len())
         .arg(id.hex())
         .arg(&start[..DIGESTS]);
-    Ok(integer(Some(&up.script(&call, up.deadline()).await?)) == Some(1))
+    let is_gone = integer(Some(&up.script(&call, up.deadline()).await?)) == Some(1);
+    let created = codec::summary(&start[DIGESTS + 1..]).map(|summary| summary.created);
+    let lived = created.and_then(|created| SystemTime::now().duration_since(created).ok());
+    Ok(is_gone.then(|| lived.unwrap_or_default()))
 }
 
 /// The first bytes of an entry.

@@ -3,6 +3,7 @@
 
 mod facts;
 mod judge;
+mod reports;
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -115,8 +116,32 @@ impl Inspect for RedisBackend {
         })
     }
 
+    fn version(&self) -> &str {
+        self.names().version()
+    }
+
     fn facts(&self) -> BoxFuture<'_, Result<Facts, BackendError>> {
         Box::pin(facts::read(self))
+    }
+
+    fn report<'a>(
+        &'a self,
+        process: &'a str,
+        report: Vec<u8>,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(reports::put(self, process, report))
+    }
+
+    fn reports(&self) -> BoxFuture<'_, Result<Vec<Bytes>, BackendError>> {
+        Box::pin(reports::all(self))
+    }
+
+    fn note(&self, notes: Vec<Vec<u8>>) -> BoxFuture<'_, Result<(), BackendError>> {
+        Box::pin(reports::note(self, notes))
+    }
+
+    fn notes(&self) -> BoxFuture<'_, Result<Vec<Bytes>, BackendError>> {
+        Box::pin(reports::notes(self))
     }
 }
 
