@@ -10,7 +10,9 @@ use crate::args::{Arg, Arguments, Errors, Slot};
 use crate::expand::{Attributes, Names};
 use crate::handler::{Argument, Handler, Key, names_impl_trait};
 use crate::template::Template;
-use crate::values::{CacheName, CratePath, Local, MaxBody, Query, Status, Tags, Ttl, Vary};
+use crate::values::{
+    CacheName, CratePath, Local, MaxBody, Query, StaleIfError, Status, Tags, Ttl, Vary,
+};
 
 /// The arguments of `#[smart_cache]`.
 #[derive(Default)]
@@ -26,13 +28,23 @@ pub(crate) struct SmartCache {
     cache: Arg<CacheName>,
     local: Arg<Local>,
     max_body: Arg<MaxBody>,
+    stale_if_error: Arg<StaleIfError>,
     krate: Arg<CratePath>,
 }
 
 impl Arguments for SmartCache {
     const ATTRIBUTE: &'static str = "smart_cache";
     const NAMED: &'static [&'static str] = &[
-        "tags", "query", "vary", "ttl", "status", "cache", "local", "max_body", "crate",
+        "tags",
+        "query",
+        "vary",
+        "ttl",
+        "status",
+        "cache",
+        "local",
+        "max_body",
+        "stale_if_error",
+        "crate",
     ];
 
     fn template(&mut self, literal: LitStr) -> Result<()> {
@@ -63,6 +75,7 @@ impl Arguments for SmartCache {
             "cache" => &mut self.cache,
             "local" => &mut self.local,
             "max_body" => &mut self.max_body,
+            "stale_if_error" => &mut self.stale_if_error,
             "crate" => &mut self.krate,
             _ => return None,
         })
@@ -122,6 +135,10 @@ impl Attributes for SmartCache {
                 quote!(#name)
             }),
         );
+        let stale_if_error = option(
+            private,
+            self.stale_if_error.get().map(|limit| number(limit.0)),
+        );
         let max_body = option(private, self.max_body.get().map(|size| number(size.0)));
         // The statics stand in a block of their own, for the body must not see their names.
         quote! {
@@ -140,6 +157,7 @@ impl Attributes for SmartCache {
                 cache: #cache,
                 local: #local,
                 max_body: #max_body,
+                stale_if_error_ms: #stale_if_error,
             };
             #private::inventory::submit! { #private::Handler(&SITE) }
             #private::Call::new(#context, &SITE, #private::type_name_of_val(&|| ()))

@@ -15,6 +15,8 @@ pub(crate) struct Query(pub(crate) Vec<String>);
 pub(crate) struct Vary(pub(crate) Vec<String>);
 /// `ttl = "10m"`, in milliseconds.
 pub(crate) struct Ttl(pub(crate) u64);
+/// `stale_if_error = "1h"`, in milliseconds.
+pub(crate) struct StaleIfError(pub(crate) u64);
 /// `status(200, 404)`
 pub(crate) struct Status(pub(crate) Vec<u16>);
 /// `cache = "name"`
@@ -62,22 +64,36 @@ impl Value for Ttl {
     const EXAMPLE: &'static str = "ttl = \"10m\"";
 
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let literal: LitStr = scalar::<Self, _>(input)?;
-        let error = |why: &str| {
-            Error::new(
-                literal.span(),
-                format!("{why}; write a time such as \"30s\", \"10m\" or \"1h 30m\""),
-            )
-        };
-        let ttl =
-            humantime::parse_duration(&literal.value()).map_err(|why| error(&why.to_string()))?;
-        match u64::try_from(ttl.as_millis()) {
-            Ok(0) => Err(error("a ttl under one millisecond would store nothing")),
-            Ok(milliseconds) => Ok(Self(milliseconds)),
-            Err(_) => Err(error(
-                "this is too long; leave `ttl` out to keep the response until it is cleared",
-            )),
-        }
+        let zero = "a ttl under one millisecond would store nothing";
+        let endless = "this is too long; leave `ttl` out to keep the response until it is cleared";
+        milliseconds::<Self>(input, zero, endless).map(Self)
+    }
+}
+
+impl Value for StaleIfError {
+    const EXAMPLE: &'static str = "stale_if_error = \"1h\"";
+
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let zero = "no time at all is what leaving `stale_if_error` out means";
+        milliseconds::<Self>(input, zero, "this is too long").map(Self)
+    }
+}
+
+/// `= "10m"`
+fn milliseconds<V: Value>(input: ParseStream<'_>, zero: &str, endless: &str) -> Result<u64> {
+    let literal: LitStr = scalar::<V, _>(input)?;
+    let error = |why: &str| {
+        Error::new(
+            literal.span(),
+            format!("{why}; write a time such as \"30s\", \"10m\" or \"1h 30m\""),
+        )
+    };
+    let time =
+        humantime::parse_duration(&literal.value()).map_err(|why| error(&why.to_string()))?;
+    match u64::try_from(time.as_millis()) {
+        Ok(0) => Err(error(zero)),
+        Ok(milliseconds) => Ok(milliseconds),
+        Err(_) => Err(error(endless)),
     }
 }
 

@@ -15,13 +15,15 @@ use crate::protocol::{MAX_TAGS, Target};
 use crate::registry::Site;
 
 /// A request that may use the cache.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Asked {
     pub(crate) form: Form,
     /// Who answers, for the log.
     pub(crate) answerer: Answerer,
     pub(crate) rules: Rules,
     pub(crate) ttl: Option<Duration>,
+    /// How long an expired answer outlives refreshes that fail.
+    pub(crate) stale_if_error: Option<Duration>,
     pub(crate) is_head: bool,
     /// In which form the answer is wanted, as far as the handler does not look at that itself.
     pub(crate) wants: Wants,
@@ -99,6 +101,7 @@ impl Asked {
                 max_body: site.max_body.unwrap_or(config.max_body),
             },
             ttl: site.ttl_ms.map(Duration::from_millis),
+            stale_if_error: site.stale_if_error_ms.map(Duration::from_millis),
             is_head: shown.method == http::Method::HEAD,
             wants: std::mem::take(&mut shown.wants).without(site.vary),
             local: site.local,

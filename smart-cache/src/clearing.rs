@@ -50,11 +50,58 @@ impl SmartCache {
     /// is then healed only after `SMART_REDIS_SETTLE`). A key is exact: no prefixes, no globs;
     /// what must fall together shares a tag.
     pub async fn clear(&self, keys: impl IntoKeys) -> Result<(), ClearError> {
-        let wish = self.wish(keys.into_keys())?;
+        let wish = self.wish(keys.into_keys(), Wish::Keys)?;
         if open::defer(self, &wish) {
             return Ok(());
         }
         self.clear_detached(wish).await
+    }
+
+    /// A soft clear: the old answers are shown until the new ones are there. The next request for
+    /// each of them is given the old one at once and makes the new one in the background, one
+    /// request of the whole fleet at a time.
+    ///
+    /// It differs from [`SmartCache::clear`] in that alone: what a handler computed before is
+    /// never stored after, and a clear makes the old answer gone at any time. One round trip for
+    /// each thousand keys. A handler that borrows, is generic or has a receiver cannot go on
+    /// without its request: there the one that refreshes waits for the new answer. Where the
+    /// backend cannot tell soft from hard (anything but Redis and memory), this is a clear.
+    ///
+    /// # Errors
+    /// As [`SmartCache::clear`]; what was not acknowledged is repeated as a clear, since nobody
+    /// knows how old the answers are by then.
+    ///
+    /// # Example
+    /// ```
+    /// # async fn example(cache: smart_cache::SmartCache) -> Result<(), smart_cache::ClearError> {
+    /// cache.expire("front-page").await?; // nobody waits for the front page
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Pitfalls
+    /// Not for what must be seen at once, such as a price or a permission: the next visitor still
+    /// sees the old answer, however old. With settle on, the new answer stays for
+    /// `SMART_REDIS_SETTLE` only, and the request behind it waits for its handler. A refresh that
+    /// fails (5xx, panic) makes the old answer gone, unless the handler says `stale_if_error`.
+    pub async fn expire(&self, keys: impl IntoKeys) -> Result<(), ClearError> {
+        let wish = self.wish(keys.into_keys(), Wish::Expired)?;
+        if open::defer(self, &wish) {
+            return Ok(());
+        }
+        self.clear_detached(wish).await
+    }
+
+    /// [`SmartCache::expire`] for code that cannot await; see [`SmartCache::clear_blocking`].
+    ///
+    /// # Errors
+    /// As [`SmartCache::expire`].
+    pub fn expire_blocking(&self, keys: impl IntoKeys) -> Result<(), ClearError> {
+        let wish = self.wish(keys.into_keys(), Wish::Expired)?;
+        if open::defer(self, &wish) {
+            return Ok(());
+        }
+        self.block_on(wish)
     }
 
     /// Makes everything in this cache's namespace gone, on every node; nothing else in the same
@@ -77,7 +124,7 @@ impl SmartCache {
     /// # Errors
     /// As [`SmartCache::clear`].
     pub fn clear_blocking(&self, keys: impl IntoKeys) -> Result<(), ClearError> {
-        let wish = self.wish(keys.into_keys())?;
+        let wish = self.wish(keys.into_keys(), Wish::Keys)?;
         if open::defer(self, &wish) {
             return Ok(());
         }
@@ -98,15 +145,19 @@ impl SmartCache {
 
     /// [`clear`](Self::clear) for what knows that the write is over, whatever else is open.
     pub(crate) async fn clear_now(&self, keys: Vec<String>) -> Result<(), ClearError> {
-        self.clear_detached(self.wish(keys)?).await
+        self.clear_detached(self.wish(keys, Wish::Keys)?).await
     }
 
     /// [`clear_now`](Self::clear_now) for code that cannot await.
     pub(crate) fn clear_now_blocking(&self, keys: Vec<String>) -> Result<(), ClearError> {
-        self.block_on(self.wish(keys)?)
+        self.block_on(self.wish(keys, Wish::Keys)?)
     }
 
-    fn wish(&self, mut keys: Vec<String>) -> Result<Wish, ClearError> {
+    fn wish(
+        &self,
+        mut keys: Vec<String>,
+        kind: fn(Vec<String>) -> Wish,
+    ) -> Result<Wish, ClearError> {
         self.is_set_up()?;
         if keys.iter().any(String::is_empty) {
             return Err(ClearError::EmptyKey);
@@ -114,7 +165,7 @@ impl SmartCache {
         keys.sort_unstable();
         keys.dedup();
         crate::registry::advise(&keys);
-        Ok(Wish::Keys(keys))
+        Ok(kind(keys))
     }
 
     /// Clears in a task of its own: a caller that is cancelled has committed all the same.
@@ -137,7 +188,9 @@ impl SmartCache {
 
     /// Clears in the background, where nobody can wait: a drop guard.
     pub(crate) fn clear_in_background(&self, keys: Vec<String>) {
-        let Ok(wish) = self.wish(keys) else { return };
+        let Ok(wish) = self.wish(keys, Wish::Keys) else {
+            return;
+        };
         let uttered = Uttered::new(self, wish);
         // Without a runtime the wish is pending as soon as it is dropped here.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {

@@ -38,6 +38,38 @@ pub(crate) async fn fill<T: IntoResponse>(
     lead: Lead,
     handler: impl Future<Output = T>,
 ) -> Response {
+    try_fill(cache, asked, lead, handler).await.finish(cache)
+}
+
+/// What a handler's run came to.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The answer is on its way to the backend.
+    Stored(Status, Response),
+    /// The answer is for its own request alone: followers run their own handlers.
+    Refused(Bypass, Response),
+}
+
+impl Outcome {
+    pub(crate) fn finish(self, cache: &Counted<'_>) -> Response {
+        match self {
+            Self::Stored(status, response) => {
+                cache.counts.miss();
+                cache.span.record("result", "miss");
+                finish(cache, response, status)
+            }
+            Self::Refused(bypass, response) => finish(cache, response, Status::Bypass(bypass)),
+        }
+    }
+}
+
+/// [`fill`], for whoever wants to know what came of it.
+pub(crate) async fn try_fill<T: IntoResponse>(
+    cache: &Counted<'_>,
+    asked: &Request<'_>,
+    lead: Lead,
+    handler: impl Future<Output = T>,
+) -> Outcome {
     let (started, scope) = (Instant::now(), Scope::listening(cache));
     // Making the response and reading its body are the handler's work too: what they say that
     // they depend on is heard.
@@ -49,12 +81,8 @@ pub(crate) async fn fill<T: IntoResponse>(
     let (mut parts, body) = match judged {
         Ok(kept) if asked.target.tags.len() + found.len() <= MAX_TAGS => kept,
         Ok((parts, body)) => {
-            return refuse(
-                cache,
-                lead,
-                Bypass::Tags,
-                Response::from_parts(parts, body.into()),
-            );
+            lead.uncacheable();
+            return Outcome::Refused(Bypass::Tags, Response::from_parts(parts, body.into()));
         }
         Err((bypass, response)) => {
             if bypass == Bypass::Vary {
@@ -64,13 +92,15 @@ pub(crate) async fn fill<T: IntoResponse>(
                     &asked.asked.rules.vary,
                 );
             }
-            return refuse(cache, lead, bypass, response);
+            lead.uncacheable();
+            return Outcome::Refused(bypass, response);
         }
     };
     // Only this task sees what its open transactions have written.
     if open::distrusts(cache, &asked.target, &found) {
         let response = Response::from_parts(parts, body.into());
-        return refuse(cache, lead, Bypass::Transaction, response);
+        lead.uncacheable();
+        return Outcome::Refused(Bypass::Transaction, response);
     }
     respond::complete(parts.status, &mut parts.headers, &body, &asked.asked.rules);
     let (mut headers, created) = (parts.headers.clone(), SystemTime::now());
@@ -103,8 +133,6 @@ pub(crate) async fn fill<T: IntoResponse>(
         request: asked.asked.form.in_words(),
     };
     filled.land(lead);
-    cache.counts.miss();
-    cache.span.record("result", "miss");
     let offer = Offer {
         status: parts.status,
         headers: &parts.headers,
@@ -115,7 +143,7 @@ pub(crate) async fn fill<T: IntoResponse>(
     };
     let response = respond::narrow(&asked.asked.wants, offer)
         .unwrap_or_else(|| Response::from_parts(parts, body.into()));
-    finish(cache, response, status)
+    Outcome::Stored(status, response)
 }
 
 /// A response whose body is in one piece and which may be stored; else why not, and the response
@@ -133,12 +161,6 @@ async fn judge(response: Response, rules: &Rules) -> Result<(Parts, Bytes), (Byp
         Buffered::Whole(body) => Ok((parts, body)),
         Buffered::Refused(bypass, body) => Err((bypass, Response::from_parts(parts, body))),
     }
-}
-
-/// The answer is for its own request alone: followers run their own handlers.
-fn refuse(cache: &Counted<'_>, lead: Lead, bypass: Bypass, response: Response) -> Response {
-    lead.uncacheable();
-    finish(cache, response, Status::Bypass(bypass))
 }
 
 /// An answer that is on its way to the client and not stored yet.

@@ -195,6 +195,8 @@ pub enum EntryState {
     /// It is served, and kept for a moment only: a key or tag was cleared, or used for the first
     /// time, just before its handler ran (`SMART_REDIS_SETTLE`).
     Settling,
+    /// It was expired and not cleared: the next request is shown it once more, and makes it anew.
+    Expired,
     /// It is not served: something that it depends on was cleared, or another life of the server
     /// has begun. It is reclaimed or overwritten.
     Dead,
@@ -211,6 +213,7 @@ impl EntryState {
         match self {
             Self::Current => "current",
             Self::Settling => "settling",
+            Self::Expired => "expired",
             Self::Dead => "dead",
             Self::Held => "held",
             Self::Unreadable => "unreadable",

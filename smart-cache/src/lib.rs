@@ -76,6 +76,7 @@ mod policy;
 #[doc(hidden)]
 pub mod private;
 mod protocol;
+mod refresh;
 mod registry;
 mod respond;
 mod run;
@@ -105,6 +106,7 @@ pub use smart_cache_macros::clears_cache;
 #[doc = include_str!("../docs/attribute.md")]
 pub use smart_cache_macros::smart_cache;
 pub use start::{
-    clear_all, clear_all_blocking, clear_cache, clear_cache_blocking, install, install_named, start,
+    clear_all, clear_all_blocking, clear_cache, clear_cache_blocking, expire_cache,
+    expire_cache_blocking, install, install_named, start,
 };
 pub use stats::{HandlerStats, LocalStats, Stats};

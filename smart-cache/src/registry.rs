@@ -28,6 +28,7 @@ pub struct Site {
     pub cache: Option<&'static str>,
     pub local: bool,
     pub max_body: Option<u64>,
+    pub stale_if_error_ms: Option<u64>,
 }
 
 /// What the attribute says about one handler that clears.

@@ -38,10 +38,6 @@ where
         }
     }
 
-    #[expect(
-        dead_code,
-        reason = "called by the background refresh, the next change"
-    )]
     /// The run as a future that can be spawned; given back if it cannot.
     pub(crate) fn detach(self) -> Result<BoxFuture<'static, Response>, Self> {
         (self.detach)(self.future).map_err(|future| Self { future, ..self })

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use tracing::Instrument as _;
 
 use crate::asked::Asked;
-use crate::backend::{Lookup, Payload};
+use crate::backend::{Lookup, Payload, Stale};
 use crate::cache::{Limits, SmartCache};
 use crate::entry::Entry;
 use crate::error::BackendError;
@@ -23,6 +23,7 @@ use crate::protocol::open;
 use crate::protocol::scope::Scope;
 use crate::protocol::turn::{Taking, Turn};
 use crate::protocol::{Digest, Target};
+use crate::refresh;
 use crate::run::Run;
 use crate::stats::Counted;
 
@@ -68,6 +69,9 @@ async fn road<T: IntoResponse>(
     for _ in 0..MOST_LOOKUPS {
         let missed = match find(cache, &asked, limits.patience).await {
             Found::Entry(entry) => return hit(cache, asked.asked, &entry, Instant::now()),
+            Found::Expired(entry, stale) => {
+                return refresh::show(cache, &asked, &entry, stale, run).await;
+            }
             Found::Nothing(missed) => missed,
             Found::Refused(bypass) => return alone(cache, bypass, run.future).await,
         };
@@ -116,6 +120,7 @@ fn local(cache: &Counted<'_>, asked: &Asked, now: Instant) -> Option<Arc<Entry>>
 /// What the backend has for a request.
 enum Found {
     Entry(Arc<Entry>),
+    Expired(Arc<Entry>, Stale),
     Nothing(Missed),
     Refused(Bypass),
 }
@@ -155,6 +160,21 @@ async fn find(cache: &Counted<'_>, asked: &Request<'_>, patience: Instant) -> Fo
                 }
             }
         }
+        Ok(Lookup::Stale(stale)) => {
+            if let Some(bypass) = distrusted(cache, asked, &stale.payload) {
+                return Found::Refused(bypass);
+            }
+            match stale
+                .payload
+                .entry(asked.target.id, cache.inner.config.status_header)
+            {
+                Some(entry) => Found::Expired(entry, stale),
+                None => Found::Nothing(Missed {
+                    digest: Some(stale.digest),
+                    dynamic: stale.dynamic,
+                }),
+            }
+        }
         Ok(Lookup::Miss { digest, dynamic }) => Found::Nothing(Missed { digest, dynamic }),
         Ok(Lookup::Off) => Found::Refused(Bypass::Off),
         Ok(Lookup::Held) => Found::Refused(Bypass::Held),
@@ -180,6 +200,7 @@ async fn look_up(
     }
     let outcome = match &found {
         Ok(Lookup::Hit(_)) => "hit",
+        Ok(Lookup::Stale(_)) => "expired",
         Ok(Lookup::Miss { .. }) => "miss",
         Ok(Lookup::Held) => "held",
         Ok(Lookup::Off) => "off",

@@ -101,6 +101,35 @@ pub fn clear_cache(keys: impl IntoKeys) -> impl Future<Output = Result<(), Clear
     async move { or_default(cache).await.clear(keys).await }
 }
 
+/// A soft clear: the old answers are shown until the new ones are there. [`SmartCache::expire`] of
+/// the cache that [`clear_cache`] would clear.
+///
+/// # Errors
+/// As [`SmartCache::expire`].
+///
+/// # Example
+/// ```no_run
+/// # async fn example() -> Result<(), smart_cache::ClearError> {
+/// smart_cache::expire_cache("front-page").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a soft clear happens when it is awaited, and its error says that other nodes may not know of it"]
+pub fn expire_cache(keys: impl IntoKeys) -> impl Future<Output = Result<(), ClearError>> + Send {
+    let (keys, cache) = (keys.into_keys(), crate::protocol::scope::current_cache());
+    async move { or_default(cache).await.expire(keys).await }
+}
+
+/// [`expire_cache`] for code that cannot await; blocks the thread.
+///
+/// # Errors
+/// As [`SmartCache::expire`].
+#[must_use = "the error says that other nodes may not know of it"]
+pub fn expire_cache_blocking(keys: impl IntoKeys) -> Result<(), ClearError> {
+    let keys = keys.into_keys();
+    blocking(move |cache| cache.expire_blocking(keys))
+}
+
 /// Makes everything in the default cache's namespace gone: [`SmartCache::clear_all`].
 ///
 /// # Errors

@@ -36,6 +36,13 @@ pub struct Stats {
     pub misses: u64,
     /// Requests that were given the answer of another one's handler.
     pub collapsed: u64,
+    /// Requests answered with something that was expired, while it was made anew; counted in
+    /// `hits` too.
+    pub stale: u64,
+    /// Handlers that ran to make an expired answer anew.
+    pub refreshes: u64,
+    /// Those of them that failed: a 5xx, a panic.
+    pub failed_refreshes: u64,
     /// Requests that neither used nor filled the cache, by reason; only reasons that occurred.
     pub bypasses: Vec<(Bypass, u64)>,
     /// The handler time that hits did not spend.
@@ -142,6 +149,9 @@ impl Counters {
             local_hits: all.local_hits,
             misses: all.misses,
             collapsed: all.collapsed,
+            stale: all.stale,
+            refreshes: all.refreshes,
+            failed_refreshes: all.failed_refreshes,
             bypasses: all.bypasses,
             handler_time_saved: all.handler_time_saved,
             stored: all.stored,

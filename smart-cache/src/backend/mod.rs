@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
@@ -38,6 +38,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub enum Lookup {
     /// The entry's head and record; the tokens are those of its digest.
     Hit(Payload),
+    /// No clear has outlawed the entry, but one of its tokens was expired: it may be shown once
+    /// more while its answer is made anew.
+    Stale(Stale),
     /// No entry that proves that it is current.
     Miss {
         /// The digest of the static tokens now; `None` when one of them is missing.
@@ -49,6 +52,19 @@ pub enum Lookup {
     Held,
     /// Nothing is kept here at all.
     Off,
+}
+
+/// An entry that was expired and not cleared.
+#[derive(Debug, Clone)]
+pub struct Stale {
+    /// Its head and record.
+    pub payload: Payload,
+    /// The digest of the static tokens now.
+    pub digest: Digest,
+    /// The tags that its handler had found.
+    pub dynamic: Vec<Arc<str>>,
+    /// When it was expired last, by the clock of the backend.
+    pub since: SystemTime,
 }
 
 /// What a request that missed may do.
@@ -228,6 +244,16 @@ pub trait Backend: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// When it was not acknowledged; it may have taken effect.
     fn clear<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), BackendError>>;
+
+    /// Outlaws every ticket of these keys and tags, and makes their entries [`Lookup::Stale`]
+    /// until they are filled again or cleared. A backend that cannot tell the two apart clears,
+    /// which is more than was asked for and never less.
+    ///
+    /// # Errors
+    /// When it was not acknowledged; it may have taken effect.
+    fn expire<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), BackendError>> {
+        self.clear(keys)
+    }
 
     /// Outlaws every ticket and entry of the namespace.
     ///

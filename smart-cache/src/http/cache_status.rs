@@ -12,6 +12,8 @@ pub(crate) const NAME: HeaderName = HeaderName::from_static("cache-status");
 pub(crate) enum Status {
     /// Answered from the cache.
     Hit,
+    /// Answered from the cache with something that was expired, while it is made anew.
+    Stale,
     /// The handler ran and its answer is being stored.
     Stored,
     /// The handler ran; whether its answer can be stored is known only later.
@@ -27,6 +29,7 @@ impl Status {
     fn value(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Hit => "smart-cache; hit",
+            Self::Stale => "smart-cache; hit; detail=expired",
             Self::Stored => "smart-cache; fwd=miss; stored",
             Self::Missed => "smart-cache; fwd=miss",
             Self::Collapsed => "smart-cache; fwd=miss; collapsed",

@@ -46,7 +46,7 @@ impl Want {
 
 /// The lines of those headers, in their order. Most requests of programs have none, which costs a
 /// look at each name and no allocation.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Wants(Vec<(Want, HeaderValue)>);
 
 impl Wants {

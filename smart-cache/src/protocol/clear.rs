@@ -55,6 +55,9 @@ impl Wishes {
 #[derive(Debug, Clone)]
 pub(crate) enum Wish {
     Keys(Vec<String>),
+    /// That the answers under these keys be made anew, and shown until then. If it is not
+    /// acknowledged it becomes the wish that they be gone: that holds whatever was lost.
+    Expired(Vec<String>),
     All,
 }
 
@@ -64,7 +67,7 @@ impl std::fmt::Display for Wish {
         const SHOWN: usize = 5;
         match self {
             Self::All => f.write_str("everything"),
-            Self::Keys(keys) => {
+            Self::Keys(keys) | Self::Expired(keys) => {
                 write!(f, "{:?}", &keys[..keys.len().min(SHOWN)])?;
                 match keys.len().saturating_sub(SHOWN) {
                     0 => Ok(()),
@@ -82,6 +85,7 @@ impl Wish {
     ) -> Result<(), crate::error::BackendError> {
         match self {
             Self::Keys(keys) => backend.clear(keys).await,
+            Self::Expired(keys) => backend.expire(keys).await,
             Self::All => backend.clear_all().await,
         }
     }
@@ -91,7 +95,7 @@ impl Wish {
     /// This process knows of its own clear before anybody tells it.
     pub(crate) fn outdate(&self, freshness: &Freshness) {
         match self {
-            Self::Keys(keys) => keys
+            Self::Keys(keys) | Self::Expired(keys) => keys
                 .iter()
                 .for_each(|key| freshness.changed(&token_name(key))),
             Self::All => freshness.flushed(),
@@ -130,7 +134,7 @@ impl PendingClears {
         wishes.newest += 1;
         let number = wishes.newest;
         match wish {
-            Wish::Keys(keys) => wishes
+            Wish::Keys(keys) | Wish::Expired(keys) => wishes
                 .keys
                 .extend(keys.iter().map(|key| (key.clone(), number))),
             Wish::All => wishes.all = Some(number),
@@ -206,7 +210,7 @@ impl PendingClears {
         let mut wishes = self.wishes();
         match wish {
             Wish::All => wishes.all = wishes.all.filter(|number| *number > newest),
-            Wish::Keys(keys) => {
+            Wish::Keys(keys) | Wish::Expired(keys) => {
                 for key in keys {
                     if wishes.keys.get(key).is_some_and(|number| *number <= newest) {
                         wishes.keys.remove(key);

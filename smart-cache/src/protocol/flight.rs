@@ -110,6 +110,11 @@ impl Flights {
         })
     }
 
+    /// Whether somebody is filling this entry here.
+    pub(crate) fn is_open(&self, id: EntryId, digest: Digest) -> bool {
+        self.open().contains_key(&(id, digest))
+    }
+
     /// Lets nobody join this flight any more. There may be a newer one under its key by now.
     fn close(&self, key: &FlightKey, flight: &Arc<Flight>) {
         let mut open = self.open();

@@ -206,7 +206,9 @@ impl OpenWrite {
             Arc::ptr_eq(&other.inner, &cache.inner)
                 && match wish {
                     Wish::All => true,
-                    Wish::Keys(keys) => names().any(|name| keys.iter().any(|key| **key == **name)),
+                    Wish::Keys(keys) | Wish::Expired(keys) => {
+                        names().any(|name| keys.iter().any(|key| **key == **name))
+                    }
                 }
         })
     }

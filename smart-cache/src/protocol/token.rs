@@ -63,6 +63,37 @@ impl std::fmt::Debug for Digest {
     }
 }
 
+/// What of a token only a clear changes: the nonce of its last clear. A token that was expired since
+/// remembers it behind `~`; of any other it is its own nonce, and the namespace's token, which is
+/// never expired, stands for itself.
+pub(crate) fn origin(token: &[u8]) -> &[u8] {
+    let Some(rest) = token.strip_prefix(b":") else {
+        return token;
+    };
+    let Some(colon) = rest.iter().position(|byte| *byte == b':') else {
+        return token;
+    };
+    let (nonce, stamp) = (&rest[..colon], &rest[colon + 1..]);
+    let (digits, origin) = match stamp.iter().position(|byte| *byte == b'~') {
+        Some(at) => (&stamp[..at], &stamp[at + 1..]),
+        None => (stamp, nonce),
+    };
+    let is_hex = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_hexdigit);
+    let is_stamp = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    if is_stamp && is_hex(nonce) && is_hex(origin) {
+        origin
+    } else {
+        token
+    }
+}
+
+/// When a token was expired, by the server's clock in microseconds; `None` if it was not.
+pub(crate) fn expired_at(token: &[u8]) -> Option<u64> {
+    let end = token.iter().position(|byte| *byte == b'~')?;
+    let stamp = token[..end].rsplit(|byte| *byte == b':').next()?;
+    std::str::from_utf8(stamp).ok()?.parse().ok()
+}
+
 /// An entry and what it depends on: one key and its declared tags.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -159,6 +190,26 @@ mod tests {
             format!("{:?}", Digest::of(tokens.into_iter())),
             "7dbde93504122a707f849f2c12bdd9de71b41929"
         );
+    }
+
+    #[test]
+    fn a_token_that_was_expired_remembers_its_last_clear() {
+        for (token, expected) in [
+            (":ab:12", "ab"),
+            (":cd:13~ab", "ab"),
+            ("id:ab:12", "id:ab:12"),
+            (":ab:", ":ab:"),
+            (":ab:1~", ":ab:1~"),
+            (":ab:1x", ":ab:1x"),
+            (":xy:1", ":xy:1"),
+            (":cd:13~xy", ":cd:13~xy"),
+            ("!", "!"),
+            ("", ""),
+        ] {
+            assert_eq!(origin(token.as_bytes()), expected.as_bytes(), "{token}");
+        }
+        assert_eq!(expired_at(b":cd:13~ab"), Some(13));
+        assert_eq!(expired_at(b":cd:13"), None);
     }
 
     #[test]

@@ -117,6 +117,9 @@ pub(crate) struct HandlerCounts {
     local_hits: AtomicU64,
     misses: AtomicU64,
     collapsed: AtomicU64,
+    stale: AtomicU64,
+    refreshes: AtomicU64,
+    failed_refreshes: AtomicU64,
     bypasses: [AtomicU64; Bypass::COUNT],
     micros_saved: AtomicU64,
     stored: AtomicU64,
@@ -141,6 +144,9 @@ impl HandlerCounts {
             local_hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             collapsed: AtomicU64::new(0),
+            stale: AtomicU64::new(0),
+            refreshes: AtomicU64::new(0),
+            failed_refreshes: AtomicU64::new(0),
             bypasses: std::array::from_fn(|_| AtomicU64::new(0)),
             micros_saved: AtomicU64::new(0),
             stored: AtomicU64::new(0),
@@ -180,6 +186,15 @@ impl HandlerCounts {
         self.asked(now);
     }
 
+    pub(crate) fn stale(&self) {
+        add(&self.stale, 1);
+    }
+
+    pub(crate) fn refresh(&self, failed: bool) {
+        add(&self.refreshes, 1);
+        add(&self.failed_refreshes, u64::from(failed));
+    }
+
     pub(crate) fn bypass(&self, bypass: Bypass) {
         add(&self.bypasses[bypass as usize], 1);
         self.asked(Instant::now());
@@ -211,6 +226,9 @@ impl HandlerCounts {
             local_hits: read(&self.local_hits),
             misses: read(&self.misses),
             collapsed: read(&self.collapsed),
+            stale: read(&self.stale),
+            refreshes: read(&self.refreshes),
+            failed_refreshes: read(&self.failed_refreshes),
             bypasses: bypasses.filter(|(_, count)| *count > 0).collect(),
             handler_time_saved: Duration::from_micros(read(&self.micros_saved)),
             stored: read(&self.stored),
@@ -250,6 +268,13 @@ pub struct HandlerStats {
     pub misses: u64,
     /// Requests that were given the answer of another one's handler.
     pub collapsed: u64,
+    /// Requests answered with something that was expired, while it was made anew; counted in
+    /// `hits` too.
+    pub stale: u64,
+    /// Runs of the handler that made an expired answer anew.
+    pub refreshes: u64,
+    /// Those of them that failed: a 5xx, a panic.
+    pub failed_refreshes: u64,
     /// Requests that neither used nor filled the cache, by reason; only reasons that occurred.
     pub bypasses: Vec<(Bypass, u64)>,
     /// The handler time that hits did not spend.
@@ -277,6 +302,9 @@ impl HandlerStats {
         self.local_hits += other.local_hits;
         self.misses += other.misses;
         self.collapsed += other.collapsed;
+        self.stale += other.stale;
+        self.refreshes += other.refreshes;
+        self.failed_refreshes += other.failed_refreshes;
         for (bypass, count) in &other.bypasses {
             match self.bypasses.iter_mut().find(|(own, _)| own == bypass) {
                 Some((_, own)) => *own += count,

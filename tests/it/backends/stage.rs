@@ -124,8 +124,16 @@ impl Subject {
     pub(super) async fn served(&self, target: &Target) -> Option<String> {
         match self.lookup(target).await.unwrap() {
             Lookup::Hit(payload) => Some(body_of(&payload)),
-            Lookup::Miss { .. } => None,
+            Lookup::Miss { .. } | Lookup::Stale(_) => None,
             Lookup::Held | Lookup::Off => panic!("nobody holds {target:?}"),
+        }
+    }
+
+    /// The body that a lookup would show once more.
+    pub(super) async fn stale(&self, target: &Target) -> Option<String> {
+        match self.lookup(target).await.unwrap() {
+            Lookup::Stale(stale) => Some(body_of(&stale.payload)),
+            _ => None,
         }
     }
 
@@ -199,13 +207,18 @@ impl Subject {
         self.0.clear(&keys).await
     }
 
+    pub(super) async fn expire(&self, keys: &[&str]) {
+        let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        self.0.expire(&keys).await.unwrap();
+    }
+
     /// What a lookup serves once the backend answers again.
     pub(super) async fn served_when_back(&self, target: &Target) -> Option<String> {
         eventually("the backend to answer again", async || {
             let found = self.lookup(target).await.ok()?;
             Some(match found {
                 Lookup::Hit(payload) => Some(body_of(&payload)),
-                Lookup::Miss { .. } | Lookup::Held | Lookup::Off => None,
+                Lookup::Miss { .. } | Lookup::Stale(_) | Lookup::Held | Lookup::Off => None,
             })
         })
         .await

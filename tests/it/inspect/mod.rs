@@ -159,6 +159,22 @@ async fn an_entry_is_dead_from_the_clear_of_anything_that_it_depends_on() {
 }
 
 #[tokio::test]
+async fn an_entry_that_was_expired_is_told_from_a_dead_one() {
+    let (caches, _server) = every_kind().await;
+    for cache in caches {
+        let app = app(&cache);
+        for name in ["page:a", "row:a", "pages"] {
+            warm(&app, "/page/a").await;
+            let state = async || entries(&cache, "page:a").await.entries[0].state;
+            cache.expire(name).await.unwrap();
+            assert_eq!(state().await, EntryState::Expired, "{name}");
+            cache.clear("row:a").await.unwrap();
+            assert_eq!(state().await, EntryState::Dead, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_entry_that_settles_is_told_from_one_that_stays() {
     let server = RedisServer::start().await;
     let settle = Duration::from_secs(60);

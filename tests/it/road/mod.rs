@@ -7,6 +7,7 @@ mod clearing;
 mod clears_attribute;
 mod corners;
 mod corruption;
+mod expired;
 mod failures;
 mod flight;
 mod identity;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 
 use super::MemoryBackend;
-use super::state::{Kept, State, Token};
+use super::state::{Judgement, Kept, State, Token};
 use crate::backend::{BoxFuture, is_glob, matches_glob};
 use crate::codec;
 use crate::entry::EntryId;
@@ -137,7 +137,10 @@ impl MemoryBackend {
         let summary = codec::summary(&kept.payload);
         let entry_state = match &summary {
             None => EntryState::Unreadable,
-            Some(_) if !state.is_current(kept, now) => EntryState::Dead,
+            Some(_) if !state.is_current(kept, now) => match state.judge(kept, now) {
+                Judgement::Expired(_) => EntryState::Expired,
+                Judgement::Cleared => EntryState::Dead,
+            },
             // What settles lives no longer than that.
             Some(_) if self.settles(state, kept, now) => EntryState::Settling,
             Some(_) => EntryState::Current,

@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use quick_cache::DefaultHashBuilder;
 
-use self::state::{Gone, Granted, Kept, State, Token, UNUSED_TOKEN_LIFE, Weights};
+use self::state::{Gone, Granted, Judgement, Kept, State, Token, UNUSED_TOKEN_LIFE, Weights};
 use self::values::{MemoryValues, Values, end};
 use super::{
-    Added, Backend, BoxFuture, Filling, Lease, Lookup, NewValue, Reclaimed, Stored, Ticket,
+    Added, Backend, BoxFuture, Filling, Lease, Lookup, NewValue, Reclaimed, Stale, Stored, Ticket,
     ValueStore,
 };
 use crate::error::BackendError;
@@ -65,6 +65,7 @@ impl MemoryBackend {
                 nonce: Arc::from(*b"first"),
                 stamp: 0,
                 minted: Instant::now(),
+                origin: None,
                 expires: None,
             },
             index: BTreeMap::new(),
@@ -164,7 +165,8 @@ impl MemoryBackend {
             state.mint_if_missing(tag, &nonce, now);
         }
         let second = state.digest(filling.dynamic.iter(), now, false);
-        let (false, Some(second)) = (young, second) else {
+        let origins = state.origins(target.names().chain(filling.dynamic), now);
+        let (false, Some(second), Some((origins, _))) = (young, second, origins) else {
             return Ok(Stored::YoungTag);
         };
         let names = || target.names().chain(filling.dynamic);
@@ -189,6 +191,7 @@ impl MemoryBackend {
             key: Arc::clone(&target.key),
             tags: target.tags.clone(),
             digest: lease.digest,
+            origins,
             dynamic: (!filling.dynamic.is_empty()).then(|| (second, filling.dynamic.to_vec())),
             payload: Bytes::copy_from_slice(filling.payload).into(),
             expires: ttl.map(|ttl| now + ttl),
@@ -251,14 +254,20 @@ impl Backend for MemoryBackend {
                 }
                 return Ok(Lookup::Hit(kept.payload.clone().sampled(sample)));
             }
-            let dead = state
-                .entries
-                .get(&target.id)
-                .and_then(|kept| kept.dynamic.as_ref());
-            Ok(Lookup::Miss {
-                digest,
-                dynamic: dead.map(|(_, tags)| tags.clone()).unwrap_or_default(),
-            })
+            let dead = state.entries.get(&target.id);
+            let dynamic = dead.and_then(|kept| kept.dynamic.as_ref());
+            let dynamic = dynamic.map(|(_, tags)| tags.clone()).unwrap_or_default();
+            if let (Some(kept), Some(digest)) = (dead, digest)
+                && let Judgement::Expired(since) = state.judge(kept, now)
+            {
+                return Ok(Lookup::Stale(Stale {
+                    payload: kept.payload.clone(),
+                    digest,
+                    dynamic,
+                    since,
+                }));
+            }
+            Ok(Lookup::Miss { digest, dynamic })
         })
     }
 
@@ -357,6 +366,20 @@ impl Backend for MemoryBackend {
         })
     }
 
+    fn expire<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(async move {
+            let nonce = Nonce::fresh().map_err(|error| {
+                BackendError::Protocol(format!("no randomness: {error}").into())
+            })?;
+            let (now, mut state) = (Instant::now(), self.lock());
+            for key in keys {
+                state.expire_token(key, &nonce, now);
+                self.freshness.changed(&token_name(key));
+            }
+            Ok(())
+        })
+    }
+
     fn clear_all(&self) -> BoxFuture<'_, Result<(), BackendError>> {
         Box::pin(async move {
             let nonce = Nonce::fresh().map_err(|error| {
@@ -368,6 +391,7 @@ impl Backend for MemoryBackend {
                 nonce: Arc::from(nonce.as_bytes()),
                 stamp: state.clock,
                 minted: Instant::now(),
+                origin: None,
                 expires: None,
             };
             state.entries.clear();

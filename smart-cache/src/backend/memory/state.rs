@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use quick_cache::{DefaultHashBuilder, Lifecycle};
@@ -45,7 +45,25 @@ pub(super) struct Token {
     pub(super) nonce: Arc<[u8]>,
     pub(super) stamp: u64,
     pub(super) minted: Instant,
+    /// Nonce and stamp as of the last clear, and when it was expired since.
+    pub(super) origin: Option<Origin>,
     pub(super) expires: Option<Instant>,
+}
+
+/// What a token was before it was expired.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    nonce: Arc<[u8]>,
+    stamp: u64,
+    since: SystemTime,
+}
+
+/// What tokens say of an entry that they do not vouch for.
+pub(super) enum Judgement {
+    /// A clear has outlawed it.
+    Cleared,
+    /// It was only expired, and when.
+    Expired(SystemTime),
 }
 
 #[derive(Debug)]
@@ -53,6 +71,8 @@ pub(super) struct Kept {
     pub(super) key: Arc<str>,
     pub(super) tags: Vec<Arc<str>>,
     pub(super) digest: Digest,
+    /// Over the origins of all its tokens.
+    pub(super) origins: Digest,
     /// The second digest, with the tags it is over.
     pub(super) dynamic: Option<(Digest, Vec<Arc<str>>)>,
     pub(super) payload: Payload,
@@ -97,6 +117,19 @@ impl Lifecycle<EntryId, Arc<Kept>> for Gone {
     }
 }
 
+impl Kept {
+    /// Everything that it depends on: the key, its tags, those that its handler had found.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        let found = self.dynamic.iter().flat_map(|(_, tags)| tags);
+        std::iter::once(&self.key).chain(&self.tags).chain(found)
+    }
+}
+
+/// A token as it goes into a digest.
+fn stamped(nonce: &[u8], stamp: u64) -> Vec<u8> {
+    [nonce, &stamp.to_le_bytes()].concat()
+}
+
 impl State {
     /// A token that is there and has not expired.
     pub(super) fn token(&self, name: &str, now: Instant) -> Option<&Token> {
@@ -113,9 +146,64 @@ impl State {
                 nonce: Arc::from(nonce.as_bytes()),
                 stamp: self.clock,
                 minted: now,
+                origin: None,
                 expires,
             };
             self.tokens.insert(Arc::clone(name), token);
+        }
+    }
+
+    /// Makes what is stored under a token old, but not gone.
+    pub(super) fn expire_token(&mut self, name: &str, nonce: &Nonce, now: Instant) {
+        if self.token(name, now).is_none() {
+            return;
+        }
+        self.clock += 1;
+        let stamp = self.clock;
+        if let Some(mut token) = self.tokens.get_mut(name) {
+            let origin = token.origin.take().unwrap_or_else(|| Origin {
+                nonce: Arc::clone(&token.nonce),
+                stamp: token.stamp,
+                since: SystemTime::UNIX_EPOCH,
+            });
+            token.origin = Some(Origin {
+                since: SystemTime::now(),
+                ..origin
+            });
+            token.nonce = Arc::from(nonce.as_bytes());
+            (token.stamp, token.minted) = (stamp, now);
+        }
+    }
+
+    /// The digest over the origins of tokens, and when one of them was expired last.
+    pub(super) fn origins<'a>(
+        &self,
+        names: impl Iterator<Item = &'a Arc<str>>,
+        now: Instant,
+    ) -> Option<(Digest, Option<SystemTime>)> {
+        let (mut origins, mut since) = (
+            vec![stamped(&self.namespace.nonce, self.namespace.stamp)],
+            None,
+        );
+        for name in names {
+            let token = self.token(name, now)?;
+            origins.push(match &token.origin {
+                Some(origin) => stamped(&origin.nonce, origin.stamp),
+                None => stamped(&token.nonce, token.stamp),
+            });
+            since = since.max(token.origin.as_ref().map(|origin| origin.since));
+        }
+        Some((Digest::of(origins.iter().map(Vec::as_slice)), since))
+    }
+
+    /// What became of an entry that is not current.
+    pub(super) fn judge(&self, kept: &Kept, now: Instant) -> Judgement {
+        if kept.expires.is_some_and(|expires| expires <= now) {
+            return Judgement::Cleared;
+        }
+        match self.origins(kept.names(), now) {
+            Some((origins, Some(since))) if origins == kept.origins => Judgement::Expired(since),
+            _ => Judgement::Cleared,
         }
     }
 
@@ -137,12 +225,12 @@ impl State {
         with_namespace: bool,
     ) -> Option<Digest> {
         let mut tokens: Vec<Vec<u8>> = Vec::new();
-        let stamped = |token: &Token| [&token.nonce[..], &token.stamp.to_le_bytes()[..]].concat();
         if with_namespace {
-            tokens.push(stamped(&self.namespace));
+            tokens.push(stamped(&self.namespace.nonce, self.namespace.stamp));
         }
         for name in names {
-            tokens.push(stamped(self.token(name, now)?));
+            let token = self.token(name, now)?;
+            tokens.push(stamped(&token.nonce, token.stamp));
         }
         Some(Digest::of(tokens.iter().map(Vec::as_slice)))
     }
@@ -163,12 +251,14 @@ impl State {
         (alive && found).then_some(kept)
     }
 
-    /// Removes every entry that its tokens do not vouch for; how many there were.
+    /// Removes every entry that a clear has outlawed; how many there were.
     pub(super) fn sweep(&mut self, now: Instant) -> u64 {
         let dead: Vec<(EntryId, Arc<str>)> = self
             .entries
             .iter()
-            .filter(|(_, kept)| !self.is_current(kept, now))
+            .filter(|(_, kept)| {
+                !self.is_current(kept, now) && matches!(self.judge(kept, now), Judgement::Cleared)
+            })
             .map(|(id, kept)| (*id, Arc::clone(&kept.key)))
             .collect();
         for (id, key) in &dead {

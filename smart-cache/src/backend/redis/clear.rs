@@ -1,14 +1,35 @@
-//! Clears: tokens deleted, in one command wherever they are in one place.
+//! Clears: tokens deleted, in one command wherever they are in one place; and soft ones: tokens
+//! marked.
 
 use std::time::Instant;
 
 use redis::AsyncConnectionConfig;
 
-use super::RedisBackend;
+use super::reply::nonce;
 use super::up::Up;
+use super::{RedisBackend, scripts};
 use crate::error::BackendError;
 
+/// Keys of one call of the script, which no other command can interrupt.
+const EXPIRED_AT_ONCE: usize = 1_000;
+
 impl RedisBackend {
+    /// Marks tokens as expired; one round trip for each thousand.
+    pub(super) async fn expire_tokens(&self, keys: &[String]) -> Result<(), BackendError> {
+        for keys in keys.chunks(EXPIRED_AT_ONCE) {
+            let (up, deadline) = self.up().await?;
+            let mut call = scripts::EXPIRE.prepare_invoke();
+            call.key(self.names().clock());
+            for key in keys {
+                call.key(self.names().token(key));
+            }
+            // A fresh nonce for each attempt, so that a repeated one marks again and undoes nothing.
+            call.arg(nonce()?.as_bytes());
+            up.script(&call, deadline).await?;
+        }
+        Ok(())
+    }
+
     /// Deletes tokens in one command, never in a transaction: at the memory limit Redis refuses
     /// a transaction and takes a plain DEL.
     ///

@@ -8,7 +8,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use redis::{Cmd, Value};
@@ -17,19 +17,21 @@ use tokio::sync::{Notify, OnceCell};
 
 use super::Core;
 use super::reply::{Tokens, array, belongs_to, digest};
-use crate::backend::{Lookup, Payload};
+use crate::backend::{Lookup, Payload, Stale};
 use crate::entry::EntryId;
 use crate::error::BackendError;
 use crate::local::Sample;
-use crate::protocol::{Digest, Target, token_name};
+use crate::protocol::{Digest, Target, expired_at, origin, token_name};
 
 /// Entries and names of one MGET; the next batch is sent right behind it.
 const MOST_ENTRIES: usize = 64;
 const MOST_NAMES: usize = 1024;
 /// About as many bytes as one answer should have: who shares a batch waits for all of it.
 const MOST_BYTES: usize = 512 << 10;
-/// The two digests in front of every entry.
-pub(super) const DIGESTS: usize = 80;
+/// The digests in front of every entry: of its static tokens, of those that its handler had found,
+/// and of the origins of all of them.
+pub(super) const DIGESTS: usize = 120;
+const ORIGINS: std::ops::Range<usize> = 80..120;
 /// In place of the second digest when an entry has no dynamic tags.
 pub(super) const NO_DYNAMIC: [u8; 40] = [b'-'; 40];
 
@@ -279,11 +281,10 @@ async fn send(core: &Core, batch: &Batch, deadline: Instant) -> Result<Vec<Judge
         outcome.push(
             match Tokens::read(replies[..1].iter().chain(&replies[at + 1..end])) {
                 Tokens::Held => Judged::Known(Lookup::Held),
-                Tokens::Missing => judge(entry, None, None),
-                Tokens::Whole(tokens) => {
-                    let digest = belongs_to(tokens[0], &id).then(|| digest(&tokens));
-                    judge(entry, digest, slot.sample)
+                Tokens::Whole(tokens) if belongs_to(tokens[0], &id) => {
+                    judge(entry, &tokens, slot.sample)
                 }
+                Tokens::Missing | Tokens::Whole(_) => judge(entry, &[], None),
             },
         );
         at = end;
@@ -296,54 +297,111 @@ async fn send(core: &Core, batch: &Batch, deadline: Instant) -> Result<Vec<Judge
 #[derive(Debug)]
 enum Judged {
     Known(Lookup),
-    /// Its static tokens vouch for it; those of the tags that its handler had found are still to
-    /// be asked for.
+    /// Its static tokens do not rule it out; those of the tags that its handler had found are
+    /// still to be asked for.
     Tagged(Box<Tagged>, OnceCell<Lookup>),
 }
 
 /// An entry that lists tags which its handler had found.
 #[derive(Debug)]
 struct Tagged {
+    entry: Bytes,
     payload: Payload,
     tags: Vec<Arc<str>>,
-    /// Of the tokens of these tags, as of the store.
-    second: [u8; 40],
-    digest: Option<Digest>,
+    digest: Digest,
+    /// What its static tokens say.
+    statics: Statics,
     sample: Option<Sample>,
 }
 
-/// Whether an entry proves that it is current, as far as its static tokens tell.
-fn judge(entry: Option<Bytes>, digest: Option<Digest>, sample: Option<Sample>) -> Judged {
+/// What the static tokens of an entry say of it.
+#[derive(Debug)]
+struct Statics {
+    current: bool,
+    /// Begins the digest over the origins of all tokens.
+    origins: Origins,
+}
+
+/// The origins of an entry's tokens, joined as the store script does it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Origins {
+    joined: Vec<u8>,
+    /// When one of them was expired last, if one was.
+    expired: Option<u64>,
+}
+
+impl Origins {
+    pub(super) fn extend(&mut self, tokens: &[&[u8]]) {
+        for token in tokens {
+            if !self.joined.is_empty() {
+                self.joined.push(b' ');
+            }
+            self.joined.extend_from_slice(origin(token));
+            self.expired = self.expired.max(expired_at(token));
+        }
+    }
+
+    /// Whether no clear has outlawed this entry; when it was expired.
+    pub(super) fn spare(&self, entry: &[u8]) -> Option<SystemTime> {
+        let since = self.expired?;
+        let digest = Digest::of(std::iter::once(&self.joined[..]));
+        (entry.get(ORIGINS)? == digest.as_bytes())
+            .then(|| UNIX_EPOCH + Duration::from_micros(since))
+    }
+}
+
+/// Whether an entry proves that it is current, as far as its static tokens tell; `tokens` is empty
+/// when one of them is missing.
+fn judge(entry: Option<Bytes>, tokens: &[&[u8]], sample: Option<Sample>) -> Judged {
+    let digest = (!tokens.is_empty()).then(|| digest(tokens));
     let miss = |dynamic| Judged::Known(Lookup::Miss { digest, dynamic });
     // One mark behind the digests tells whether the entry expires; then comes the payload.
     let Some(entry) = entry.filter(|entry| entry.len() > DIGESTS) else {
         return miss(Vec::new());
     };
-    let (first, second) = (&entry[..40], &entry[40..DIGESTS]);
+    let (first, second) = (&entry[..40], &entry[40..80]);
     // What has a time to live would outlive it in a local tier.
     let sample = sample.filter(|_| entry[DIGESTS] == b'f');
     let payload = Payload::from(entry.slice(DIGESTS + 1..));
     let is_current = digest.is_some_and(|digest| digest.as_bytes() == first);
-    if second == NO_DYNAMIC {
-        return if is_current {
-            Judged::Known(Lookup::Hit(payload.sampled(sample)))
-        } else {
-            miss(Vec::new())
-        };
+    let is_tagged = second != NO_DYNAMIC;
+    if is_current && !is_tagged {
+        return Judged::Known(Lookup::Hit(payload.sampled(sample)));
     }
-    let tags = payload.dynamic();
-    match <[u8; 40]>::try_from(second) {
-        Ok(second) if is_current && !tags.is_empty() => {
-            let tagged = Tagged {
-                payload,
-                tags,
-                second,
-                digest,
-                sample,
-            };
-            Judged::Tagged(Box::new(tagged), OnceCell::new())
-        }
-        _ => miss(tags),
+    let tags = if is_tagged {
+        payload.dynamic()
+    } else {
+        Vec::new()
+    };
+    // Only what was expired, or may have been by a tag that was found, can still be shown.
+    let may_be_spared = is_current || tokens.iter().any(|token| expired_at(token).is_some());
+    let Some(digest) = digest.filter(|_| may_be_spared && is_tagged != tags.is_empty()) else {
+        return miss(tags);
+    };
+    let mut origins = Origins::default();
+    origins.extend(tokens);
+    if is_tagged {
+        let tagged = Tagged {
+            statics: Statics {
+                current: is_current,
+                origins,
+            },
+            entry,
+            payload,
+            tags,
+            digest,
+            sample,
+        };
+        return Judged::Tagged(Box::new(tagged), OnceCell::new());
+    }
+    match origins.spare(&entry) {
+        Some(since) => Judged::Known(Lookup::Stale(Stale {
+            payload,
+            digest,
+            dynamic: tags,
+            since,
+        })),
+        None => miss(tags),
     }
 }
 
@@ -362,14 +420,24 @@ impl Tagged {
         }
         let up = core.link.up(deadline).await?;
         let replies = array(up.call(&mget.command, deadline).await?)?;
-        Ok(match Tokens::read(replies.iter()) {
-            Tokens::Whole(tokens) if *digest(&tokens).as_bytes() == self.second => {
-                Lookup::Hit(self.payload.clone().sampled(sample))
+        if let Tokens::Whole(tokens) = Tokens::read(replies.iter()) {
+            if self.statics.current && digest(&tokens).as_bytes() == &self.entry[40..80] {
+                return Ok(Lookup::Hit(self.payload.clone().sampled(sample)));
             }
-            _ => Lookup::Miss {
-                digest: self.digest,
-                dynamic: self.tags.clone(),
-            },
+            let mut origins = self.statics.origins.clone();
+            origins.extend(&tokens);
+            if let Some(since) = origins.spare(&self.entry) {
+                return Ok(Lookup::Stale(Stale {
+                    payload: self.payload.clone(),
+                    digest: self.digest,
+                    dynamic: self.tags.clone(),
+                    since,
+                }));
+            }
+        }
+        Ok(Lookup::Miss {
+            digest: Some(self.digest),
+            dynamic: self.tags.clone(),
         })
     }
 }

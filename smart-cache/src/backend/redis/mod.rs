@@ -244,6 +244,10 @@ impl Backend for RedisBackend {
         })
     }
 
+    fn expire<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(self.expire_tokens(keys))
+    }
+
     fn clear_all(&self) -> BoxFuture<'_, Result<(), BackendError>> {
         Box::pin(self.delete_tokens(std::iter::once(self.names().namespace_token())))
     }

@@ -19,3 +19,5 @@ pub(crate) static ADD_VALUE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("add_value.lua")));
 pub(crate) static COUNT: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("count.lua")));
+pub(crate) static EXPIRE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("expire.lua")));

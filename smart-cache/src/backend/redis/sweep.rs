@@ -143,9 +143,7 @@ async fn reap(
     for tag in head.tags.iter().chain(&head.dynamic) {
         call.key(names.token(tag));
     }
-    call.arg(2 + head.tags.len())
-        .arg(id.hex())
-        .arg(&start[..DIGESTS]);
+    call.arg(id.hex()).arg(&start[..DIGESTS]);
     let is_gone = integer(Some(&up.script(&call, up.deadline()).await?)) == Some(1);
     let created = codec::summary(&start[DIGESTS + 1..]).map(|summary| summary.created);
     let lived = created.and_then(|created| SystemTime::now().duration_since(created).ok());

@@ -3,6 +3,7 @@
 
 mod dynamic_tags;
 mod entries;
+mod expired;
 mod leases;
 mod names;
 mod namespaces;

@@ -2,7 +2,8 @@
 
 use super::sha1;
 
-/// An entry taken apart: two digests, a flag, the dynamic tags, the body.
+/// An entry taken apart: two digests (and a third, over the origins of its tokens, which no lookup of
+/// these tests reads), a flag, the dynamic tags, the body.
 ///
 /// The scripts know the digests and the flag; the rest is ours. Behind the flag we write the tags,
 /// with commas between, then a line break and the body.
@@ -16,8 +17,9 @@ pub(super) struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     pub(super) fn of(bytes: &'a str) -> Self {
-        let (digests, flagged) = bytes.split_at(80);
-        let (digest, dynamic_digest) = digests.split_at(40);
+        let (digests, flagged) = bytes.split_at(120);
+        let (digest, others) = digests.split_at(40);
+        let dynamic_digest = &others[..40];
         let (dynamic, body) = Self::after_digests(flagged);
         let for_ever = flagged.starts_with('f');
         Self {

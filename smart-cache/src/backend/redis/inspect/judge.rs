@@ -8,7 +8,7 @@ use bytes::Bytes;
 use redis::Value;
 
 use crate::backend::redis::RedisBackend;
-use crate::backend::redis::lookup::{DIGESTS, NO_DYNAMIC};
+use crate::backend::redis::lookup::{DIGESTS, NO_DYNAMIC, Origins};
 use crate::backend::redis::reply::{Tokens, array, belongs_to, digest, integer};
 use crate::backend::redis::up::Up;
 use crate::codec::{Head, Summary};
@@ -99,21 +99,33 @@ impl Judge {
             std::iter::once(&self.namespace).chain(names.map(|name| self.token(name)))
         };
         let found = || head.dynamic.iter().map(|name| self.token(name));
-        let (first, second) = (&start.bytes[..40], &start.bytes[40..DIGESTS]);
+        let (first, second) = (&start.bytes[..40], &start.bytes[40..80]);
+        let mut origins = Origins::default();
         let tokens = match Tokens::read(statics()) {
             Tokens::Held => return EntryState::Held,
             Tokens::Missing => return EntryState::Dead,
             Tokens::Whole(tokens) => tokens,
         };
-        if !belongs_to(tokens[0], &self.server) || digest(&tokens).as_bytes() != first {
+        if !belongs_to(tokens[0], &self.server) {
             return EntryState::Dead;
         }
+        let mut is_current = digest(&tokens).as_bytes() == first;
+        origins.extend(&tokens);
         if second != NO_DYNAMIC {
             match Tokens::read(found()) {
-                Tokens::Whole(tokens) if digest(&tokens).as_bytes() == second => {}
                 Tokens::Held => return EntryState::Held,
-                _ => return EntryState::Dead,
+                Tokens::Missing => return EntryState::Dead,
+                Tokens::Whole(tokens) => {
+                    is_current &= digest(&tokens).as_bytes() == second;
+                    origins.extend(&tokens);
+                }
             }
+        }
+        if !is_current {
+            return match origins.spare(&start.bytes) {
+                Some(_) => EntryState::Expired,
+                None => EntryState::Dead,
+            };
         }
         // An entry that settles lives no longer than that, and its handler began while its newest
         // token was as young.
@@ -157,6 +169,8 @@ fn stamp(token: &Value) -> Option<u64> {
     let Value::BulkString(token) = token else {
         return None;
     };
+    // One that was expired has its origin behind the stamp.
+    let token = token.split(|byte| *byte == b'~').next()?;
     let digits = token.rsplit(|byte| *byte == b':').next()?;
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
