@@ -296,8 +296,9 @@ impl State {
         let mut evicted = Vec::new();
         self.entries
             .insert_with_lifecycle(id, Arc::new(kept), &mut evicted);
-        for (id, kept) in evicted {
-            self.forget(&kept.key, id);
+        // What this one has taken the place of is told too, and is still in the index.
+        for (gone, kept) in evicted.into_iter().filter(|(gone, _)| *gone != id) {
+            self.forget(&kept.key, gone);
         }
     }
 

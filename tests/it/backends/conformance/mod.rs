@@ -12,8 +12,8 @@ mod refusals;
 
 use super::stage;
 
-/// Makes a test for each backend of every check that is listed; one that is not is dead code.
-macro_rules! on_each_backend {
+/// As [`on_each_backend`], for what stores of plain values cannot do.
+macro_rules! on_own_backends {
     ($($check:ident),* $(,)?) => {
         mod redis {
             $(
@@ -31,6 +31,13 @@ macro_rules! on_each_backend {
                 }
             )*
         }
+    };
+}
+
+/// Makes a test for each backend of every check that is listed; one that is not is dead code.
+macro_rules! on_each_backend {
+    ($($check:ident),* $(,)?) => {
+        crate::backends::conformance::on_own_backends![$($check),*];
         mod plain {
             $(
                 #[tokio::test]
@@ -41,4 +48,4 @@ macro_rules! on_each_backend {
         }
     };
 }
-use on_each_backend;
+use {on_each_backend, on_own_backends};
