@@ -214,6 +214,15 @@ impl CacheLayer {
         self
     }
 
+    /// After a soft clear ([`expire_cache`](crate::expire_cache)), for how long the last good
+    /// answer outlives refreshes that fail with a 5xx or a panic. Without it the first failure
+    /// ends it.
+    #[must_use]
+    pub fn stale_if_error(mut self, limit: Duration) -> Self {
+        self.settings.stale_if_error = Some(limit);
+        self
+    }
+
     /// The statuses that are stored; without it 200 alone. Never stored, whatever is listed: 1xx,
     /// 206, 304, 412, 416 and 5xx.
     pub fn status(mut self, statuses: impl IntoIterator<Item = u16>) -> Self {

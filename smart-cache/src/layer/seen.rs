@@ -120,6 +120,7 @@ pub(super) fn ask(
             max_body: settings.max_body.unwrap_or(config.max_body),
         },
         ttl: settings.ttl,
+        stale_if_error: settings.stale_if_error,
         is_head: parts.method == Method::HEAD,
         wants: Wants::of(&parts.headers).without(&settings.vary),
         local: settings.local,

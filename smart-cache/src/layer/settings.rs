@@ -33,6 +33,7 @@ pub(super) struct Settings {
     pub(super) cookies: Option<Vec<&'static str>>,
     pub(super) clears: Vec<OfRequest<Vec<String>>>,
     pub(super) ttl: Option<Duration>,
+    pub(super) stale_if_error: Option<Duration>,
     pub(super) status: Listed<u16>,
     pub(super) max_body: Option<u64>,
     pub(super) local: bool,
@@ -88,6 +89,7 @@ impl Settings {
             cookies: None,
             clears: Vec::new(),
             ttl: None,
+            stale_if_error: None,
             status: Listed::default(),
             max_body: None,
             local: true,
@@ -123,6 +125,7 @@ impl std::fmt::Debug for Settings {
             .field("authorization", &self.authorization)
             .field("cookies", &self.cookies)
             .field("ttl", &self.ttl)
+            .field("stale_if_error", &self.stale_if_error)
             .field("status", &&*self.status)
             .finish_non_exhaustive()
     }
