@@ -50,8 +50,9 @@ impl Builder {
         self
     }
 
-    /// Starts from `SMART_REDIS_<NAME>_*`, with the plain variables as defaults.
-    pub(crate) fn named_env(mut self, name: &str) -> Self {
+    /// Starts from `SMART_REDIS_<NAME>_*`, with the plain variables as defaults: the settings of
+    /// the cache that `cache = "name"` in an attribute means.
+    pub fn named_env(mut self, name: &str) -> Self {
         match Config::from_env(Some(name)) {
             Ok(config) => self.config = config,
             Err(why) => self.refuse(why),
@@ -234,6 +235,13 @@ impl Builder {
         self
     }
 
+    /// Whether the process counts among those that use the namespace; default true. `false` is for
+    /// tools that look in: they announce no build, sweep only when told to, and leave no numbers.
+    pub fn announce(mut self, announced: bool) -> Self {
+        self.config.announce = announced;
+        self
+    }
+
     /// Builds the cache: connects, gives advice in the log, flushes if so configured. A backend
     /// that does not answer is no error: handlers run until it does.
     ///
@@ -321,6 +329,7 @@ async fn choose(config: &Config) -> Result<Arc<dyn Backend>, ConfigError> {
         server_id: config.server_id.clone(),
         tracking: config.local_capacity > 0,
         staleness: config.local_staleness,
+        announce: config.announce,
     };
     Ok(Arc::new(RedisBackend::connect_to(address, options)?))
 }

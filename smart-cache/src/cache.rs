@@ -198,7 +198,9 @@ impl SmartCache {
 
         #[cfg(feature = "metrics")]
         self.publish_in_background();
-        self.keep_reporting();
+        if self.inner.config.announce {
+            self.keep_reporting();
+        }
         // The backend itself says in the log what keeps it from answering.
         if self.inner.backend.open().await.is_ok() {
             tracing::info!(backend = %self.describe(), "cache ready");

@@ -44,7 +44,8 @@ impl EntryId {
     }
 
     /// The forty hex digits that stand in stored names.
-    pub(crate) fn hex(&self) -> String {
+    #[must_use]
+    pub fn hex(&self) -> String {
         crate::protocol::hex(&self.0)
     }
 }

@@ -4,6 +4,7 @@
 //! time, so a million keys cost no more than fifty. Nothing here decides validity: a state is
 //! computed from the same tokens that a lookup compares.
 
+mod checkup;
 pub(crate) mod clears;
 pub(crate) mod fleet;
 
@@ -19,6 +20,8 @@ pub use crate::backend::Reclaimed;
 use crate::cache::SmartCache;
 use crate::entry::EntryId;
 use crate::error::BackendError;
+
+pub use self::checkup::{Finding, Level};
 
 /// What a backend can tell of what it keeps; [`Backend::inspect`](crate::backend::Backend::inspect)
 /// gives it, where there is anything to tell.
@@ -312,6 +315,9 @@ pub struct Facts {
     pub names: Option<u64>,
     /// Whether the namespace has a token: without one nothing is served until the next miss.
     pub namespace_token: Option<TokenState>,
+    /// How far the server's clock is ahead of this process's, in microseconds; as exact as half a
+    /// round trip.
+    pub server_ahead_us: Option<i64>,
     /// How far the namespace's clock is ahead of the server's, in microseconds; past a minute the
     /// namespace begins a new life.
     pub clock_ahead_us: Option<i64>,

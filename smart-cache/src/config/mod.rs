@@ -76,6 +76,8 @@ pub(crate) struct Config {
     pub(crate) server_id: Option<String>,
     /// Of the low-level API.
     pub(crate) values: ValueSettings,
+    /// Whether others are to know of this process.
+    pub(crate) announce: bool,
 }
 
 impl Default for Config {
@@ -100,6 +102,7 @@ impl Default for Config {
             app_version: None,
             server_id: None,
             values: ValueSettings::default(),
+            announce: true,
         }
     }
 }

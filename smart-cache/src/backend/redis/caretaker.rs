@@ -23,6 +23,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
 /// Runs for as long as the connection lives.
 pub(super) async fn run(shared: Arc<Shared>, up: Arc<Up>) {
+    if !shared.options.announce {
+        return;
+    }
     advise(&shared, &up).await;
     let mut announced: Option<Instant> = None;
     loop {

@@ -30,6 +30,9 @@ pub struct RedisOptions {
     pub tracking: bool,
     /// How long a local tier may go on when that connection is silent.
     pub staleness: Duration,
+    /// Whether the process is one of those that use the namespace: it announces its build, gives
+    /// advice in the log and takes its turn in sweeping. A tool that looks in does none of that.
+    pub announce: bool,
 }
 
 impl Default for RedisOptions {
@@ -45,6 +48,7 @@ impl Default for RedisOptions {
             server_id: None,
             tracking: true,
             staleness: Duration::from_secs(1),
+            announce: true,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The namespace and its server, in a handful of commands. What the server refuses to tell is
 //! left out: INFO may be forbidden.
 
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use redis::Value;
 
@@ -63,7 +63,10 @@ pub(super) async fn read(backend: &RedisBackend) -> Result<Facts, BackendError> 
         evicted: number(&stats, "evicted_keys"),
         names: integer(dbsize.as_ref()).map(i64::unsigned_abs),
         namespace_token: Some(TokenState::read(namespace.as_ref())),
-        clock_ahead_us: ahead(time, clock),
+        server_ahead_us: micros(time.as_ref())
+            .zip(i64::try_from(epoch_micros()).ok())
+            .and_then(|(server, own)| server.checked_sub(own)),
+        clock_ahead_us: ahead(time.as_ref(), clock),
         builds: known,
         swept: swept.and_then(|swept| swept_of(&swept)),
         round_trip,
@@ -71,17 +74,26 @@ pub(super) async fn read(backend: &RedisBackend) -> Result<Facts, BackendError> 
 }
 
 /// The namespace's clock minus the server's.
-fn ahead(time: Option<Value>, clock: Option<Value>) -> Option<i64> {
+fn ahead(time: Option<&Value>, clock: Option<Value>) -> Option<i64> {
+    let clock: i64 = text(&clock?).ok()?.parse().ok()?;
+    clock.checked_sub(micros(time)?)
+}
+
+/// The answer to TIME, in microseconds since the epoch.
+fn micros(time: Option<&Value>) -> Option<i64> {
     let Some(Value::Array(time)) = time else {
         return None;
     };
     let mut time = time.iter().map(|part| text(part).ok()?.parse::<i64>().ok());
-    let now = time
-        .next()??
+    time.next()??
         .checked_mul(1_000_000)?
-        .checked_add(time.next()??)?;
-    let clock: i64 = text(&clock?).ok()?.parse().ok()?;
-    clock.checked_sub(now)
+        .checked_add(time.next()??)
+}
+
+fn epoch_micros() -> u128 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_micros())
 }
 
 /// `<seconds> <entries>`, as the sweep notes it.

@@ -1,0 +1,397 @@
+//! The real program against a real Redis that a real application has filled.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed step is a failed test, and its line says which"
+)]
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Path;
+use axum::http::Request;
+use axum::routing::get;
+use axum::{Extension, Router};
+use smart_cache::{BackendKind, SmartCache, StartFlush, smart_cache};
+use smart_cache_tests::harness::{RedisServer, eventually, within};
+use tower::ServiceExt as _;
+
+#[smart_cache("product:{id}", tags("products"))]
+async fn product(Path(id): Path<u32>) -> String {
+    format!("the product {id}\u{1b}[31m <script>")
+}
+
+/// What the program said, and how it ended.
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    #[track_caller]
+    fn well(self) -> String {
+        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
+        self.out
+    }
+
+    /// Every line as JSON.
+    #[track_caller]
+    fn json(self) -> Vec<serde_json::Value> {
+        let out = self.well();
+        let parse =
+            |line: &str| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"));
+        out.lines().map(parse).collect()
+    }
+}
+
+/// Runs the program with exactly these settings.
+async fn run(settings: &[(&str, &str)], arguments: &[&str]) -> Said {
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_smart-cache"))
+        .args(arguments)
+        .env_clear()
+        .envs(settings.iter().copied())
+        .stdin(Stdio::null())
+        .output();
+    let output = within(format!("the end of smart-cache {arguments:?}"), output);
+    let output = output.await.unwrap();
+    Said {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// An application on a server of its own, and the program that looks at it.
+struct World {
+    server: RedisServer,
+    cache: SmartCache,
+    app: Router,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::on(RedisServer::start().await).await
+    }
+
+    async fn on(server: RedisServer) -> Self {
+        let cache = SmartCache::builder()
+            .url(&server.url())
+            .backend(BackendKind::Redis)
+            .namespace("shop")
+            .app_version("build-1")
+            .settle(Duration::ZERO)
+            .flush(StartFlush::Never)
+            .local_capacity(0)
+            .timeout(Duration::from_secs(5))
+            .build()
+            .await
+            .unwrap();
+        let app = Router::new()
+            .route("/product/{id}", get(product))
+            .layer(Extension(cache.clone()));
+        Self { server, cache, app }
+    }
+
+    /// How the cache answers.
+    async fn ask(&self, id: u32) -> String {
+        let request = Request::get(format!("/product/{id}")).body(Body::empty());
+        let answer = self.app.clone().oneshot(request.unwrap()).await.unwrap();
+        let status = &answer.headers()["cache-status"];
+        status.to_str().unwrap().to_owned()
+    }
+
+    /// Stores these products.
+    async fn fill(&self, ids: std::ops::Range<u32>) {
+        let before = self.cache.stats().stored;
+        let count = u64::from(ids.end - ids.start);
+        for id in ids {
+            self.ask(id).await;
+        }
+        eventually("every product to be stored", async || {
+            (self.cache.stats().stored == before + count).then_some(())
+        })
+        .await;
+    }
+
+    async fn say(&self, arguments: &[&str]) -> Said {
+        let url = self.server.url();
+        let settings = [
+            ("SMART_REDIS_URL", &*url),
+            ("SMART_REDIS_NAMESPACE", "shop"),
+        ];
+        run(&settings, arguments).await
+    }
+}
+
+#[tokio::test]
+async fn ls_lists_the_keys_that_match() {
+    let world = World::new().await;
+    world.fill(1..13).await;
+    let out = world.say(&["ls"]).await.well();
+    assert_eq!(out.lines().count(), 12, "{out}");
+    assert!(
+        out.lines()
+            .all(|line| line.contains("  build-1       product:")),
+        "{out}"
+    );
+    let some = world.say(&["ls", "product:1?", "--json"]).await.json();
+    let mut keys: Vec<_> = some
+        .iter()
+        .map(|line| line["key"].as_str().unwrap())
+        .collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["product:10", "product:11", "product:12"]);
+    assert_eq!(some[0]["entries"], 1);
+    let few = world.say(&["ls", "--limit", "5"]).await.well();
+    assert_eq!(few.lines().count(), 5);
+    assert_eq!(world.say(&["ls", "nothing:*"]).await.well(), "");
+}
+
+#[tokio::test]
+async fn show_tells_of_an_entry_and_writes_its_body() {
+    let world = World::new().await;
+    world.fill(7..8).await;
+    let lines = world.say(&["show", "product:7", "--json"]).await.json();
+    assert_eq!(lines.len(), 1);
+    assert_eq!(
+        (&lines[0]["state"], &lines[0]["status"]),
+        (&"current".into(), &200.into())
+    );
+    let id = lines[0]["id"].as_str().unwrap().to_owned();
+
+    let full = world
+        .say(&["show", "product:7", "--entry", &id[..12]])
+        .await
+        .well();
+    for part in [
+        "depends  product:7: valid",
+        "depends  products: valid",
+        "content-type: text/plain",
+        &id,
+    ] {
+        assert!(full.contains(part), "{part}: {full}");
+    }
+    let body = world
+        .say(&["show", "product:7", "--entry", &id, "--body"])
+        .await
+        .well();
+    assert_eq!(body, "the product 7\u{1b}[31m <script>", "to the byte");
+    let nothing = world.say(&["show", "product:8"]).await;
+    assert_eq!(nothing.code, 1);
+    assert!(
+        nothing
+            .err
+            .contains("nothing is stored under \"product:8\""),
+        "{}",
+        nothing.err
+    );
+}
+
+#[tokio::test]
+async fn clear_clears_what_it_is_given_and_nothing_else() {
+    let world = World::new().await;
+    world.fill(1..4).await;
+    let said = world
+        .say(&["clear", "product:1", "no-such-key"])
+        .await
+        .well();
+    assert!(
+        said.starts_with("cleared product:1, no-such-key in "),
+        "{said}"
+    );
+    assert!(world.ask(1).await.contains("fwd=miss"));
+    assert!(world.ask(2).await.contains("hit"));
+    let noted = world.cache.recent_clears().await.unwrap();
+    assert!(noted[0].process.starts_with("smart-cache@"), "{noted:?}");
+    world.say(&["clear", "products"]).await.well();
+    assert!(world.ask(2).await.contains("fwd=miss"));
+    world.fill(4..5).await;
+    let all = world.say(&["clear", "--all", "--json"]).await.json();
+    assert_eq!(all[0]["cleared"], "everything");
+    assert!(world.ask(4).await.contains("fwd=miss"));
+}
+
+#[tokio::test]
+async fn looking_changes_nothing() {
+    let world = World::new().await;
+    world.fill(1..3).await;
+    // What the application itself announces comes in its own time.
+    eventually("the build to be announced", async || {
+        let facts = world.cache.inspect().unwrap().facts().await.unwrap();
+        (facts.builds.len() == 1).then_some(())
+    })
+    .await;
+    for command in ["ls", "stats", "doctor"] {
+        world.say(&[command]).await;
+    }
+    world.say(&["show", "product:1"]).await.well();
+    assert!(world.ask(1).await.contains("hit"), "no start of it flushes");
+    let facts = world.cache.inspect().unwrap().facts().await.unwrap();
+    let builds: Vec<_> = facts.builds.iter().map(|build| &*build.version).collect();
+    assert_eq!(builds, ["build-1"], "it is no build of the application");
+}
+
+#[tokio::test]
+async fn sweep_removes_what_a_tag_has_left() {
+    let world = World::new().await;
+    world.fill(1..6).await;
+    world.cache.clear("products").await.unwrap();
+    let swept = world.say(&["sweep", "--json"]).await.json();
+    assert_eq!(swept[0]["removed"], 5);
+    assert_eq!(world.say(&["ls"]).await.well(), "");
+}
+
+#[tokio::test]
+async fn stats_shows_every_process_that_reports() {
+    let world = World::new().await;
+    world.fill(1..3).await;
+    world.ask(1).await;
+    let look = eventually("the application's report", async || {
+        let look = world.say(&["stats", "--json"]).await.json().remove(0);
+        (look["total"]["hits"] == 1).then_some(look)
+    })
+    .await;
+    assert_eq!(look["total"]["misses"], 2);
+    assert_eq!(look["processes"].as_array().unwrap().len(), 1, "{look}");
+    assert_eq!(look["processes"][0]["version"], "build-1");
+    assert_eq!(look["server"]["namespace"], "shop");
+    let text = world.say(&["stats"]).await.well();
+    assert!(
+        text.contains("1 processes  3 requests  33.3% from the cache"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn the_doctor_finds_a_healthy_server_healthy() {
+    let world = World::new().await;
+    world.fill(1..4).await;
+    let said = world.say(&["doctor"]).await.well();
+    for part in [
+        "ok       connection",
+        "ok       rights",
+        "ok       tracking",
+        "ok       clock",
+        "note     memory",
+        "product:1",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(
+        said.contains("-> entries live until they are cleared: set maxmemory"),
+        "{said}"
+    );
+    assert_eq!(
+        world.say(&["ls", "smart-cache:*"]).await.well(),
+        "",
+        "it leaves nothing"
+    );
+}
+
+#[tokio::test]
+async fn the_doctor_names_what_is_wrong_and_what_helps() {
+    let full = RedisServer::options().memory("100mb", "noeviction").start();
+    let world = World::on(full.await).await;
+    let said = world.say(&["doctor", "--json"]).await;
+    assert_eq!(said.code, 1);
+    let memory = said
+        .out
+        .lines()
+        .find(|line| line.contains("\"memory\""))
+        .unwrap();
+    assert!(
+        memory.contains("warning") && memory.contains("allkeys-lru"),
+        "{memory}"
+    );
+
+    let limited = RedisServer::options()
+        .user("reader on >secret ~* +@read +@connection +info")
+        .start()
+        .await;
+    let url = limited.url().replace("redis://", "redis://reader:secret@");
+    let settings = [("SMART_REDIS_URL", &*url)];
+    let said = run(&settings, &["doctor"]).await;
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert!(said.out.contains("PROBLEM  rights"), "{}", said.out);
+    assert!(said.out.contains("-> ACL SETUSER"), "{}", said.out);
+}
+
+#[tokio::test]
+async fn exit_codes_tell_what_failed() {
+    let nobody = {
+        let server = RedisServer::start().await;
+        server.url()
+    };
+    let at = |url: &'static str| [("SMART_REDIS_URL", url), ("SMART_REDIS_TIMEOUT", "300ms")];
+    let nobody: &'static str = nobody.leak();
+    for command in [
+        &["ls"][..],
+        &["clear", "k"],
+        &["sweep"],
+        &["stats"],
+        &["show", "k"],
+    ] {
+        let said = run(&at(nobody), command).await;
+        assert_eq!(said.code, 4, "{command:?}: {}{}", said.out, said.err);
+    }
+    let doctor = run(&at(nobody), &["doctor"]).await;
+    assert!(doctor.out.contains("PROBLEM  connection"), "{}", doctor.out);
+    assert_eq!(doctor.code, 1);
+
+    let said = run(&[("SMART_REDIS_TIMEOUT", "soon")], &["ls"]).await;
+    assert_eq!(said.code, 3);
+    assert!(
+        said.err
+            .contains("SMART_REDIS_TIMEOUT=\"soon\" cannot be used"),
+        "{}",
+        said.err
+    );
+    let said = run(&[("SMART_REDIS_BACKEND", "memory")], &["ls"]).await;
+    assert_eq!(said.code, 3);
+    assert!(said.err.contains("in each process alone"), "{}", said.err);
+    assert_eq!(run(&[], &["clear"]).await.code, 2);
+    assert_eq!(run(&[], &["clear", "k", "--all"]).await.code, 2);
+}
+
+#[tokio::test]
+async fn completions_are_printed_for_each_shell() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(&[], &["completions", shell]).await.well();
+        assert!(script.contains("doctor"), "{shell}: {script}");
+    }
+}
+
+#[tokio::test]
+async fn outbox_status_tells_what_waits_in_the_database() {
+    use smart_cache::hooks::outbox;
+    use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.db");
+    let url = format!("sqlite:{}", path.display());
+    let options = SqliteConnectOptions::new().filename(&path);
+    let missing = run(&[], &["outbox", "status", "--database", &url]).await;
+    assert_eq!(missing.code, 4, "{}{}", missing.out, missing.err);
+    assert!(!path.exists(), "looking makes no database");
+
+    let pool = SqlitePool::connect_with(options.create_if_missing(true))
+        .await
+        .unwrap();
+    outbox::create(&pool).await.unwrap();
+    let ask = async || {
+        run(&[("DATABASE_URL", &url)], &["outbox", "status"])
+            .await
+            .well()
+    };
+    assert_eq!(ask().await, "nothing waits\n");
+    let mut transaction = pool.begin().await.unwrap();
+    outbox::clear_in(&mut transaction, ["product:1", "products"])
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+    assert!(ask().await.starts_with("2 keys wait to be cleared"));
+    let wrong = run(&[], &["outbox", "status", "--database", "mysql://x"]).await;
+    assert_eq!(wrong.code, 3, "{}", wrong.err);
+}

@@ -1,0 +1,337 @@
+//! Looks for trouble: one round of the whole protocol with a key of its own, and what the server
+//! says of itself. Each finding comes with what would help.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+
+use super::{Facts, TokenState};
+use crate::backend::{Filling, Lookup, Stored, Ticket};
+use crate::cache::SmartCache;
+use crate::codec::{self, Head};
+use crate::entry::Answer;
+use crate::error::BackendError;
+use crate::protocol::{Nonce, Target};
+
+/// How long the tracking connection may take to begin.
+const TRACKING_BEGINS: Duration = Duration::from_secs(2);
+/// Clocks that differ by less make no difference that anybody sees.
+const USUAL_SKEW: Duration = Duration::from_secs(2);
+/// A slower answer is felt in every page that is not in the local tier.
+const SLOW: Duration = Duration::from_millis(5);
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Level {
+    /// As it should be.
+    Good,
+    /// Worth knowing.
+    Note,
+    /// It works, and not as well as it could.
+    Warning,
+    /// It does not work.
+    Problem,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Finding {
+    /// What: `connection`, `rights`, `version`, `memory`, `tracking`, `clock`, `namespace`.
+    pub check: &'static str,
+    /// How it is.
+    pub level: Level,
+    /// In words.
+    pub says: String,
+    /// What would help; `None` where nothing is wrong.
+    pub remedy: Option<String>,
+}
+
+fn finding(check: &'static str, level: Level, says: String, remedy: &str) -> Finding {
+    Finding {
+        check,
+        level,
+        says,
+        remedy: (!remedy.is_empty()).then(|| remedy.to_owned()),
+    }
+}
+
+fn good(check: &'static str, says: String) -> Finding {
+    finding(check, Level::Good, says, "")
+}
+
+impl SmartCache {
+    /// Looks for trouble with the backend, in at most a few seconds; the answers are for people.
+    ///
+    /// It takes a ticket, stores, reads and clears an entry of its own, under a key that nobody
+    /// else can have, so what it says of rights and memory is what a request would meet.
+    ///
+    /// # Example
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use smart_cache::{SmartCache, inspect::Level};
+    ///
+    /// let findings = SmartCache::in_memory().checkup().await;
+    /// assert!(findings.iter().all(|finding| finding.level < Level::Problem));
+    /// # }
+    /// ```
+    pub async fn checkup(&self) -> Vec<Finding> {
+        let facts = match self.inspect() {
+            Ok(inspect) => inspect.facts().await,
+            Err(why) => Err(why),
+        };
+        let facts = match facts {
+            Ok(facts) => facts,
+            Err(why) => return vec![failed("connection", &self.describe(), &why)],
+        };
+        let mut findings = vec![connection(self, &facts), self.round().await];
+        findings.extend(version(&facts));
+        findings.extend(memory(&facts));
+        findings.extend(self.tracking().await);
+        findings.extend(clocks(&facts));
+        findings.push(namespace(&facts));
+        findings
+    }
+
+    /// Everything that a request does, once.
+    async fn round(&self) -> Finding {
+        match self.try_round().await {
+            Ok(()) => good(
+                "rights",
+                "ticket, store, lookup and clear all work".to_owned(),
+            ),
+            Err((step, why)) => failed("rights", step, &why),
+        }
+    }
+
+    async fn try_round(&self) -> Result<(), (&'static str, BackendError)> {
+        let backend = &self.inner.backend;
+        let deadline = || Instant::now() + self.inner.config.timeout;
+        let unexpected = |step| {
+            (
+                step,
+                BackendError::Protocol("another answer than expected".into()),
+            )
+        };
+        let nonce = Nonce::fresh().map_err(|why| {
+            let why = BackendError::Protocol(format!("no randomness: {why}").into());
+            ("a ticket", why)
+        })?;
+        let nonce = String::from_utf8_lossy(nonce.as_bytes()).into_owned();
+        let key = format!("smart-cache:checkup:{nonce}");
+        let target = Target::new(&key, &[], nonce.as_bytes());
+        let ticket = backend.ticket(&target, &[], deadline()).await;
+        let Ticket::Lead(lease) = ticket.map_err(|why| ("a ticket", why))? else {
+            return Err(unexpected("a ticket"));
+        };
+        let payload = payload(&target);
+        let filling = Filling {
+            payload: &payload,
+            ttl: Some(Duration::from_secs(60)),
+            dynamic: &[],
+        };
+        let stored = backend.store(&target, &lease, filling).await;
+        let Stored::Landed(_) = stored.map_err(|why| ("a store", why))? else {
+            return Err(unexpected("a store"));
+        };
+        let found = backend.lookup(&target, deadline()).await;
+        let Lookup::Hit(_) = found.map_err(|why| ("a lookup", why))? else {
+            return Err(unexpected("a lookup"));
+        };
+        let keys = [key];
+        backend.clear(&keys).await.map_err(|why| ("a clear", why))?;
+        let gone = backend.lookup(&target, deadline()).await;
+        let Lookup::Miss { .. } = gone.map_err(|why| ("a lookup", why))? else {
+            return Err(unexpected("a clear"));
+        };
+        let [key] = keys;
+        backend.reclaim(vec![key]).await;
+        backend
+            .discard(&target)
+            .await
+            .map_err(|why| ("a removal", why))
+    }
+
+    /// Whether clears of others are heard.
+    async fn tracking(&self) -> Option<Finding> {
+        self.inner.local.as_ref()?;
+        let until = Instant::now() + TRACKING_BEGINS;
+        loop {
+            let local = self.stats().local?;
+            if local.live {
+                let lag = local.lag.unwrap_or_default();
+                return Some(good(
+                    "tracking",
+                    format!("clears of others are heard; proved {lag:.0?} ago"),
+                ));
+            }
+            if Instant::now() > until {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Some(finding(
+            "tracking",
+            Level::Warning,
+            "clears of others cannot be heard, so the local tier is off and every hit is a round trip"
+                .to_owned(),
+            "Redis 6 or newer, and the rights for HELLO 3 and CLIENT TRACKING: ACL SETUSER <user> +hello +client|tracking; a proxy in between must pass RESP3 pushes. SMART_REDIS_LOCAL_CAPACITY=0 says that it is meant so",
+        ))
+    }
+}
+
+/// An entry that no request asks for.
+fn payload(target: &Target) -> Vec<u8> {
+    let head = Head {
+        key: Arc::clone(&target.key),
+        tags: Vec::new(),
+        dynamic: Vec::new(),
+    };
+    let answer = Answer {
+        status: StatusCode::OK,
+        headers: HeaderMap::new(),
+        body: Bytes::from_static(b"checkup"),
+        created: std::time::SystemTime::now(),
+        took: Duration::ZERO,
+    };
+    codec::encode(target.id, &head, &answer, "a checkup")
+}
+
+/// What a failure means, and what helps.
+fn failed(check: &'static str, step: &str, why: &BackendError) -> Finding {
+    let text = why.to_string();
+    let remedy = match why {
+        BackendError::Refused(_) if text.contains("NOPERM") => {
+            "ACL SETUSER <user> ~{<namespace>}:* +@read +@write +@scripting +@connection +info +time; inside scripts the same rights count"
+        }
+        BackendError::Refused(_) if text.contains("NOAUTH") || text.contains("WRONGPASS") => {
+            "set SMART_REDIS_USERNAME and SMART_REDIS_PASSWORD to the server's"
+        }
+        BackendError::Refused(_) if text.contains("OOM") => {
+            "Redis is full: raise maxmemory, or set maxmemory-policy allkeys-lru so that old entries go instead"
+        }
+        BackendError::Refused(_) if text.contains("READONLY") => {
+            "this is a replica: point SMART_REDIS_HOST or SMART_REDIS_URL to the primary"
+        }
+        BackendError::Refused(_) if text.contains("MISCONF") => {
+            "Redis cannot write its snapshot and refuses writes: look at its disk, or set stop-writes-on-bgsave-error no"
+        }
+        BackendError::Unsupported(_) => {
+            "SMART_REDIS_BACKEND=redis keeps entries where tools can see them"
+        }
+        BackendError::Timeout(_) | BackendError::Disconnected(_) => {
+            "is the server running, and reachable at this address? See SMART_REDIS_URL, SMART_REDIS_HOST, SMART_REDIS_PORT; wrong credentials also end a connection"
+        }
+        _ => "the server's own log may say more",
+    };
+    finding(check, Level::Problem, format!("{step}: {text}"), remedy)
+}
+
+fn connection(cache: &SmartCache, facts: &Facts) -> Finding {
+    let says = format!("{}, {:.0?} away", cache.describe(), facts.round_trip);
+    if facts.round_trip > SLOW {
+        let remedy = "every hit that is not in the local tier waits this long: put Redis nearer, or look for commands that keep it busy (SLOWLOG GET)";
+        return finding("connection", Level::Warning, says, remedy);
+    }
+    good("connection", says)
+}
+
+fn version(facts: &Facts) -> Option<Finding> {
+    let name = facts.server_version.as_ref()?;
+    let major: u32 = name.split([' ', '.']).nth(1)?.parse().ok()?;
+    if name.starts_with("Redis") && major < 6 {
+        let remedy = "Redis 6 or newer, or Valkey: older ones cannot push invalidations, so there is no local tier";
+        return Some(finding("version", Level::Warning, name.clone(), remedy));
+    }
+    Some(good("version", name.clone()))
+}
+
+fn memory(facts: &Facts) -> Option<Finding> {
+    let used = facts.used_memory?;
+    let shown = |count| bytesize::ByteSize::b(count).display().iec().to_string();
+    let Some(limit) = facts.max_memory.filter(|limit| *limit > 0) else {
+        let says = format!("{} used, no limit", shown(used));
+        let remedy = "entries live until they are cleared: set maxmemory, and maxmemory-policy allkeys-lru or allkeys-lfu";
+        return Some(finding("memory", Level::Note, says, remedy));
+    };
+    let policy = facts.eviction.as_deref().unwrap_or("unknown");
+    let says = format!("{} of {} used, {policy}", shown(used), shown(limit));
+    let remedy = if policy == "noeviction" {
+        "when Redis is full nothing more is stored (clears still work): maxmemory-policy allkeys-lru lets old entries go instead"
+    } else if policy.starts_with("volatile") {
+        "entries have no expiry, so this policy cannot evict them: maxmemory-policy allkeys-lru or allkeys-lfu"
+    } else if let Some(evicted) = facts.evicted.filter(|evicted| *evicted > 0) {
+        let says = format!("{says}; {evicted} names evicted since its start");
+        let remedy = "what is evicted is computed again: raise maxmemory if that is often";
+        return Some(finding("memory", Level::Note, says, remedy));
+    } else {
+        return Some(good("memory", says));
+    };
+    Some(finding("memory", Level::Warning, says, remedy))
+}
+
+fn clocks(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(skew) = facts.server_ahead_us {
+        let skew = Duration::from_micros(skew.unsigned_abs());
+        findings.push(if skew > USUAL_SKEW {
+            finding(
+                "clock",
+                Level::Warning,
+                format!("the server's clock and this machine's differ by {skew:.1?}"),
+                "run NTP on both: the Age of answers is wrong by as much (what is served never is)",
+            )
+        } else {
+            good("clock", "the server and this machine agree".to_owned())
+        });
+    }
+    let ahead = facts.clock_ahead_us.unwrap_or(0).max(0);
+    let ahead = Duration::from_micros(ahead.unsigned_abs());
+    if ahead > USUAL_SKEW {
+        findings.push(finding(
+            "clock",
+            Level::Warning,
+            format!("the namespace's clock is {ahead:.1?} ahead of the server's: that one was set back"),
+            "nothing, if it was once: past a minute the namespace begins a new life by itself. If it happens again, run NTP on the server",
+        ));
+    }
+    findings
+}
+
+fn namespace(facts: &Facts) -> Finding {
+    let mut programs: Vec<&str> = facts
+        .builds
+        .iter()
+        .filter(|build| build.recent)
+        .map(|build| build.application.as_str())
+        .collect();
+    programs.sort_unstable();
+    programs.dedup();
+    let name = &facts.namespace;
+    match &programs[..] {
+        [] | [_] => {
+            let by = programs.first().map_or_else(
+                || "nobody has announced itself within a day".to_owned(),
+                |program| format!("used by {program}"),
+            );
+            let cold = if facts.namespace_token == Some(TokenState::Missing) {
+                "; cold: everything was cleared, and nothing asked for since"
+            } else {
+                ""
+            };
+            good("namespace", format!("{name:?}, {by}{cold}"))
+        }
+        many => finding(
+            "namespace",
+            Level::Warning,
+            format!("{name:?} is shared by {}", many.join(", ")),
+            "a clear of one is a clear of all: give each application its own SMART_REDIS_NAMESPACE",
+        ),
+    }
+}
