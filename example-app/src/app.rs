@@ -3,15 +3,16 @@
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 
 use crate::db::Db;
+use crate::hooks::{self, Clears};
 use crate::{assets, cart, categories, error, home, products, reviews, stock, timing};
 
-/// Every route, over one database.
-pub(crate) fn app(db: Db) -> Router {
+/// Every route, over one database that clears what it changes.
+pub(crate) fn app(db: Db, clears: Clears) -> Router {
     Router::new()
         .route("/", get(home::show))
         .route("/products", get(products::list))
@@ -27,6 +28,7 @@ pub(crate) fn app(db: Db) -> Router {
         .route("/api/categories/{slug}", get(categories::show_json))
         .merge(assets::routes())
         .with_state(db)
+        .layer(from_fn_with_state(clears, hooks::show_own_writes))
         // The last one is the outermost.
         .layer(from_fn(error::dress))
         .layer(from_fn(ask_before_reuse))

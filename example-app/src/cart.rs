@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::response::{Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
-use smart_cache::{clears_cache, depends_on, smart_cache};
+use smart_cache::{depends_on, smart_cache};
 use sqlx::FromRow;
 
 use crate::db::Db;
@@ -42,7 +42,6 @@ fn one() -> i64 {
 }
 
 /// `POST /cart`: puts a product into the cart, or more of it.
-#[clears_cache("cart:{visitor.id}")]
 pub(crate) async fn add(
     State(db): State<Db>,
     visitor: Visitor,
@@ -53,7 +52,6 @@ pub(crate) async fn add(
 }
 
 /// `POST /cart/{product}/remove`: takes a product out of the cart.
-#[clears_cache("cart:{visitor.id}")]
 pub(crate) async fn remove(
     State(db): State<Db>,
     visitor: Visitor,
@@ -107,8 +105,8 @@ impl Line {
     }
 }
 
-/// What is in the cart. Whatever shows it falls when one of its products changes: which ones
-/// these are is known only here.
+/// What is in the cart. Whatever shows it falls when one of its products changes, or the category
+/// that gives it its picture: which ones these are is known only here.
 async fn lines(db: &Db, visitor: &str) -> Result<Vec<Line>, sqlx::Error> {
     let lines: Vec<Line> = sqlx::query_as(
         "SELECT l.id AS product_id, cart.quantity, l.name, l.maker, l.category, l.price_cents, l.stock
@@ -119,7 +117,10 @@ async fn lines(db: &Db, visitor: &str) -> Result<Vec<Line>, sqlx::Error> {
     .fetch_all(db.pool())
     .await?;
     for line in &lines {
-        depends_on(format!("product:{}", line.product_id));
+        depends_on((
+            format!("product:{}", line.product_id),
+            format!("category:{}", line.category),
+        ));
     }
     Ok(lines)
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use smart_cache::hooks::outbox::wake_on_write;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
@@ -32,6 +33,8 @@ impl Db {
             .foreign_keys(true);
         let pool = SqlitePoolOptions::new()
             .max_connections(8)
+            // A write tells the relay of this process at once.
+            .after_connect(|connection, _| Box::pin(wake_on_write(connection)))
             .connect_with(options)
             .await?;
 

@@ -27,8 +27,6 @@ pub(crate) enum AppError {
     Database(#[from] sqlx::Error),
     #[error("the system gave no random bytes: {0}")]
     Random(#[from] getrandom::Error),
-    #[error("a task did not finish: {0}")]
-    Task(#[from] tokio::task::JoinError),
 }
 
 impl AppError {
@@ -46,7 +44,7 @@ impl IntoResponse for AppError {
         let status = match self {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Database(_) | Self::Random(_) | Self::Task(_) => {
+            Self::Database(_) | Self::Random(_) => {
                 // The details are for the log; a visitor could do nothing with them.
                 tracing::error!("{self}");
                 let message = "something broke on our side; please try again";

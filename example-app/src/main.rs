@@ -11,6 +11,7 @@ mod categories;
 mod db;
 mod error;
 mod home;
+mod hooks;
 mod listing;
 mod money;
 mod page;
@@ -34,6 +35,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::db::Db;
+use crate::hooks::Clears;
 
 /// How many products the shop sells.
 const PRODUCTS: u32 = 10_000;
@@ -49,6 +51,8 @@ enum StartError {
     Database { path: PathBuf, source: sqlx::Error },
     #[error(transparent)]
     Cache(#[from] smart_cache::ConfigError),
+    #[error("cannot have the database tell the cache of its changes: {0}")]
+    Hooks(#[from] smart_cache::hooks::outbox::OutboxError),
     #[error("cannot listen on port {port}: {source}; set PORT to a free one")]
     Listen { port: u16, source: std::io::Error },
     #[error("the server stopped: {0}")]
@@ -76,7 +80,10 @@ async fn run() -> Result<(), StartError> {
     let db = Db::open(&path, PRODUCTS)
         .await
         .map_err(|source| StartError::Database { path, source })?;
+    // Before the cache starts, which lists what clears its pages.
+    hooks::install(&db).await?;
     let cache = smart_cache::start().await?;
+    let clears = Clears::start(&db, &cache);
 
     // Only this machine: everybody who reaches the shop may change its prices.
     let listener = TcpListener::bind(("127.0.0.1", port))
@@ -87,7 +94,7 @@ async fn run() -> Result<(), StartError> {
     tracing::info!("the cache is {}", cache.describe());
     tracing::info!("the shop is open at http://{address}");
 
-    axum::serve(listener, app::app(db.clone()))
+    axum::serve(listener, app::app(db.clone(), clears))
         .with_graceful_shutdown(stopped)
         .await
         .map_err(StartError::Serve)?;

@@ -3,9 +3,10 @@
 //! Handlers stand here; what they ask of the database and the pages they show are in the
 //! files beside this one.
 //!
-//! What is cached here goes by three keys, and every write of a product clears all three:
+//! What is cached here goes by three keys, and every change of a product clears all three:
 //! `product:7` for what shows that product, `category:lighting` for what is computed over its
-//! category, `products` for what is computed over the whole shop.
+//! category, `products` for what is computed over the whole shop. No write says so: the database
+//! does, see `hooks.rs`.
 
 mod change;
 mod choice;
@@ -15,11 +16,11 @@ mod product;
 mod product_page;
 mod search;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::Redirect;
 use axum::{Form, Json};
 use maud::Markup;
-use smart_cache::{clears_cache, smart_cache};
+use smart_cache::smart_cache;
 
 use self::change::{Change, EditForm};
 pub(crate) use self::known::KnownProduct;
@@ -70,16 +71,17 @@ pub(crate) async fn show(
 }
 
 /// `GET /api/products/{id}`
-#[smart_cache("product:{id}")]
+///
+/// It names the product's category, so it falls with it too.
+#[smart_cache("product:{product.id}", tags("category:{product.category}"))]
 pub(crate) async fn show_json(
     State(db): State<Db>,
-    Path(id): Path<i64>,
+    #[key(ignore)] product: KnownProduct,
 ) -> Result<Json<Product>, AppError> {
-    Product::of(&db, id).await.map(Json)
+    Product::of(&db, product.id).await.map(Json)
 }
 
 /// `PUT /products/{id}`: JSON with `name`, `price_cents` or both.
-#[clears_cache("product:{product.id}", "category:{product.category}", "products")]
 pub(crate) async fn update(
     State(db): State<Db>,
     product: KnownProduct,
@@ -90,7 +92,6 @@ pub(crate) async fn update(
 }
 
 /// `POST /products/{id}/edit`: the same by a form, and back to the page.
-#[clears_cache("product:{product.id}", "category:{product.category}", "products")]
 pub(crate) async fn edit(
     State(db): State<Db>,
     product: KnownProduct,

@@ -4,7 +4,6 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
-use smart_cache::clears_cache;
 use sqlx::FromRow;
 
 use crate::db::Db;
@@ -25,7 +24,6 @@ pub(crate) struct NewReview {
 }
 
 /// `POST /products/{id}/reviews`: JSON or form.
-#[clears_cache("product:{product.id}", "category:{product.category}", "products")]
 pub(crate) async fn add(
     State(db): State<Db>,
     product: KnownProduct,

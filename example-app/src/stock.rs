@@ -4,7 +4,6 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
-use smart_cache::clear_cache;
 use sqlx::FromRow;
 
 use crate::db::Db;
@@ -26,11 +25,6 @@ pub(crate) struct Delivery {
 }
 
 /// `POST /products/{id}/stock`: JSON or form.
-///
-/// Here the clear is a call and no attribute, because it belongs to [`receive`], which serves
-/// deliveries that come by other ways too. When a visitor leaves, a handler is dropped wherever
-/// it waits, also between the commit and the clear; so the two have a task of their own. The
-/// attribute needs no such care.
 pub(crate) async fn restock(
     State(db): State<Db>,
     product: KnownProduct,
@@ -38,8 +32,8 @@ pub(crate) async fn restock(
 ) -> Result<Response, AppError> {
     let shown_at = format!("/products/{}", product.id);
     let to = value.checked()?;
-    let received = tokio::spawn(async move { receive(&db, &product, value.quantity, to).await });
-    Ok(sender.created(received.await??, &shown_at))
+    let shelf = receive(&db, product.id, value.quantity, to).await?;
+    Ok(sender.created(shelf, &shown_at))
 }
 
 impl Delivery {
@@ -71,15 +65,9 @@ pub(crate) struct Shelf {
     pub(crate) quantity: i64,
 }
 
-/// Adds to the stock, then clears every page that shows how much there is.
-async fn receive(
-    db: &Db,
-    product: &KnownProduct,
-    quantity: i64,
-    to: &str,
-) -> Result<Shelf, AppError> {
-    let KnownProduct { id, category } = product;
-    let shelf = sqlx::query_as(
+/// Adds to the stock.
+async fn receive(db: &Db, id: i64, quantity: i64, to: &str) -> Result<Shelf, AppError> {
+    sqlx::query_as(
         "INSERT INTO stock (product_id, warehouse, quantity)
          SELECT id, ?2, ?3 FROM products WHERE id = ?1
          ON CONFLICT (product_id, warehouse) DO UPDATE SET quantity = quantity + excluded.quantity
@@ -90,18 +78,7 @@ async fn receive(
     .bind(quantity)
     .fetch_optional(db.pool())
     .await?
-    .ok_or_else(|| AppError::no_product(*id))?;
-
-    let shown_in = (
-        format!("product:{id}"),
-        format!("category:{category}"),
-        "products",
-    );
-    if let Err(why) = clear_cache(shown_in).await {
-        // The goods are here all the same, and the cache repeats the clear by itself.
-        tracing::warn!("product {id} was restocked, but {why}");
-    }
-    Ok(shelf)
+    .ok_or_else(|| AppError::no_product(id))
 }
 
 /// What each warehouse has of a product.

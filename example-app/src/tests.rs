@@ -18,16 +18,18 @@ use tower::ServiceExt;
 
 use crate::app::app;
 use crate::db::Db;
+use crate::hooks::{self, Clears};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Writes clear the default cache, and a program has one of these: where tests share a process,
+/// The relay clears the default cache, and a program has one of these: where tests share a process,
 /// one shop is open at a time, and it begins with a cold cache.
 static OPEN: Mutex<()> = Mutex::const_new(());
 
 /// A shop with 300 products of its own, gone with the test.
 struct Shop {
     app: Router,
+    clears: Clears,
     db: Db,
     directory: TempDir,
     _open: MutexGuard<'static, ()>,
@@ -52,8 +54,12 @@ impl Shop {
         let db = Db::open(&directory.path().join("shop.db"), 300)
             .await
             .unwrap();
+        let cache = smart_cache::start().await.unwrap();
+        hooks::install(&db).await.unwrap();
+        let clears = Clears::start(&db, &cache);
         Self {
-            app: app(db.clone()),
+            app: app(db.clone(), clears.clone()),
+            clears,
             db,
             directory,
             _open: open,
@@ -62,7 +68,7 @@ impl Shop {
 
     /// The same shop without a cache.
     fn uncached(&self) -> Router {
-        app(self.db.clone()).layer(Extension(SmartCache::off()))
+        app(self.db.clone(), self.clears.clone()).layer(Extension(SmartCache::off()))
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

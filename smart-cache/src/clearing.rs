@@ -148,6 +148,21 @@ impl SmartCache {
         self.clear_detached(self.wish(keys, Wish::Keys)?).await
     }
 
+    /// Holds keys before a write; what this process has in memory of them is not served any more.
+    pub(crate) async fn hold(
+        &self,
+        keys: &[String],
+        writer: &str,
+        longest: std::time::Duration,
+    ) -> Result<(), ClearError> {
+        self.is_set_up()?;
+        let wish = Wish::Keys(keys.to_vec());
+        self.distrust_local(&wish);
+        let held = self.inner.backend.hold(keys, writer, longest).await;
+        self.distrust_local(&wish);
+        Ok(held?)
+    }
+
     /// [`clear_now`](Self::clear_now) for code that cannot await.
     pub(crate) fn clear_now_blocking(&self, keys: Vec<String>) -> Result<(), ClearError> {
         self.block_on(self.wish(keys, Wish::Keys)?)
@@ -276,6 +291,8 @@ impl Uttered {
         match outcome {
             Ok(()) => {
                 if let Some(wish) = self.wish.take() {
+                    #[cfg(feature = "testing")]
+                    crate::testing::clears::heard(&wish);
                     self.cache.reclaim(wish, draft);
                 }
                 Ok(())

@@ -50,7 +50,7 @@ async fn a_second_start_keeps_what_the_first_one_made() {
         .await
         .unwrap();
     let shop = Shop {
-        app: app(again.clone()),
+        app: app(again.clone(), shop.clears.clone()),
         db: again,
         ..shop
     };

@@ -261,6 +261,45 @@ pub trait Backend: std::fmt::Debug + Send + Sync + 'static {
     /// When it was not acknowledged; it may have taken effect.
     fn clear_all(&self) -> BoxFuture<'_, Result<(), BackendError>>;
 
+    /// Marks keys and tags that a write is about to change: until [`unhold`](Self::unhold), or
+    /// `longest` from now, nothing of them is served or stored, and every ticket taken before is
+    /// outlawed. `writer` is unique; several writers may hold one key.
+    ///
+    /// # Errors
+    /// [`BackendError::Unsupported`] where there is no way; otherwise when it was not
+    /// acknowledged, and may have taken effect.
+    fn hold<'a>(
+        &'a self,
+        keys: &'a [String],
+        writer: &'a str,
+        longest: Duration,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        let _ = (keys, writer, longest);
+        Box::pin(async {
+            Err(BackendError::Unsupported(
+                "this backend knows no holds".into(),
+            ))
+        })
+    }
+
+    /// Ends the hold of this writer, and outlaws every ticket and entry of the keys. Those that
+    /// another writer holds stay held.
+    ///
+    /// # Errors
+    /// As [`hold`](Self::hold).
+    fn unhold<'a>(
+        &'a self,
+        keys: &'a [String],
+        writer: &'a str,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        let _ = (keys, writer);
+        Box::pin(async {
+            Err(BackendError::Unsupported(
+                "this backend knows no holds".into(),
+            ))
+        })
+    }
+
     /// Frees what a clear of these keys has left behind, and tells how much that was. Best effort;
     /// decides nothing.
     fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, Reclaimed>;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cache::SmartCache;
 use crate::error::{BackendError, ClearError};
@@ -9,6 +10,7 @@ use crate::key::IntoKeys;
 use crate::protocol::clear::Wish;
 use crate::protocol::open::{self, Due, OpenWrite};
 use crate::protocol::scope::current_cache;
+use crate::protocol::{Nonce, hex};
 
 /// Gathers the keys that a transaction changes, and clears them after its commit.
 ///
@@ -90,6 +92,59 @@ impl Collector {
     /// Adds keys and tags that are to be cleared after the commit; the same one twice is once.
     pub fn add(&self, keys: impl IntoKeys) {
         self.write.add(keys.into_keys());
+    }
+
+    /// Holds keys *before* they are written: from now until the end of this transaction nobody
+    /// serves or stores them (the reason is `held`), and at the end, whatever it is, they are
+    /// cleared. One round trip before the write, one at the end.
+    ///
+    /// This is what needs no table of the database: a process that is killed between its commit
+    /// and its clear leaves keys that are held, and they are missing, not stale, once `longest` is
+    /// over. Give more than the transaction may take: when it outlasts the hold, only the clear at
+    /// its end protects it.
+    ///
+    /// # Errors
+    /// When the backend did not acknowledge ([`ClearError::Unacknowledged`]), or has no holds: write
+    /// without, or roll back.
+    ///
+    /// # Example
+    /// ```
+    /// # async fn example(cache: smart_cache::SmartCache) -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn commit() -> Result<(), std::io::Error> { Ok(()) }
+    /// use std::time::Duration;
+    /// use smart_cache::hooks::Collector;
+    ///
+    /// let collector = Collector::of(&cache);
+    /// collector.hold("product:7", Duration::from_secs(30)).await?;
+    /// // ... begin, write the row; then:
+    /// collector.commit(commit()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Pitfalls
+    /// A plain clear of a held key by another process ends the hold early on Redis (a `DEL` takes
+    /// the mark). What is filled until the release is outlawed by it; only when the writer dies as
+    /// well is that left to `SMART_REDIS_SETTLE`.
+    pub async fn hold(&self, keys: impl IntoKeys, longest: Duration) -> Result<(), ClearError> {
+        let mut keys = keys.into_keys();
+        if keys.iter().any(String::is_empty) {
+            return Err(ClearError::EmptyKey);
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let cache = crate::start::or_default(self.write.cache().cloned()).await;
+        let nonce = Nonce::fresh()
+            .map_err(|why| BackendError::Protocol(format!("no randomness: {why}").into()))?;
+        let writer = hex(nonce.as_bytes());
+        // Noted first: a hold whose answer is lost must end too.
+        if !self.write.hold(&cache, &keys, &writer) {
+            return Ok(());
+        }
+        cache.hold(&keys, &writer, longest).await
     }
 
     /// Opens a savepoint: what is added while it is open is dropped when it is rolled back, alone.
@@ -186,8 +241,21 @@ impl Collector {
 
     /// Ends the write; what it owes.
     fn end(&mut self) -> Owed {
-        let Due { keys, early } = self.write.end();
-        let keys = if self.armed { keys } else { Vec::new() };
+        let Due {
+            mut keys,
+            mut early,
+            held,
+        } = self.write.end();
+        if !self.armed {
+            keys.clear();
+        }
+        // The end of a hold clears its keys; a plain clear would take other writers' marks.
+        for (_, hold) in &held {
+            if let Wish::Held { keys: held, .. } = hold {
+                keys.retain(|key| !held.contains(key));
+            }
+        }
+        early.extend(held);
         Owed {
             cache: self.write.cache().cloned(),
             keys,
@@ -215,6 +283,7 @@ struct Owed {
     /// `None`: the default cache.
     cache: Option<SmartCache>,
     keys: Vec<String>,
+    /// Clears that were called for too early, and holds that are over.
     early: Vec<(SmartCache, Wish)>,
 }
 

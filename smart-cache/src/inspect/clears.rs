@@ -118,7 +118,7 @@ impl Draft {
     pub(crate) fn of(wish: &Wish, process: &str, acknowledged: bool, took: Duration) -> Self {
         let (all, keys) = match wish {
             Wish::All => (true, &[][..]),
-            Wish::Keys(keys) | Wish::Expired(keys) => (false, &keys[..]),
+            Wish::Keys(keys) | Wish::Expired(keys) | Wish::Held { keys, .. } => (false, &keys[..]),
         };
         Self(ClearNote {
             at: SystemTime::now(),

@@ -59,6 +59,11 @@ pub(crate) enum Wish {
     /// acknowledged it becomes the wish that they be gone: that holds whatever was lost.
     Expired(Vec<String>),
     All,
+    /// Of keys that a write has held: its hold ends, and they are cleared.
+    Held {
+        keys: Vec<String>,
+        writer: Arc<str>,
+    },
 }
 
 impl std::fmt::Display for Wish {
@@ -67,7 +72,7 @@ impl std::fmt::Display for Wish {
         const SHOWN: usize = 5;
         match self {
             Self::All => f.write_str("everything"),
-            Self::Keys(keys) | Self::Expired(keys) => {
+            Self::Keys(keys) | Self::Expired(keys) | Self::Held { keys, .. } => {
                 write!(f, "{:?}", &keys[..keys.len().min(SHOWN)])?;
                 match keys.len().saturating_sub(SHOWN) {
                     0 => Ok(()),
@@ -87,6 +92,7 @@ impl Wish {
             Self::Keys(keys) => backend.clear(keys).await,
             Self::Expired(keys) => backend.expire(keys).await,
             Self::All => backend.clear_all().await,
+            Self::Held { keys, writer } => backend.unhold(keys, writer).await,
         }
     }
 }
@@ -95,7 +101,7 @@ impl Wish {
     /// This process knows of its own clear before anybody tells it.
     pub(crate) fn outdate(&self, freshness: &Freshness) {
         match self {
-            Self::Keys(keys) | Self::Expired(keys) => keys
+            Self::Keys(keys) | Self::Expired(keys) | Self::Held { keys, .. } => keys
                 .iter()
                 .for_each(|key| freshness.changed(&token_name(key))),
             Self::All => freshness.flushed(),
@@ -134,7 +140,7 @@ impl PendingClears {
         wishes.newest += 1;
         let number = wishes.newest;
         match wish {
-            Wish::Keys(keys) | Wish::Expired(keys) => wishes
+            Wish::Keys(keys) | Wish::Expired(keys) | Wish::Held { keys, .. } => wishes
                 .keys
                 .extend(keys.iter().map(|key| (key.clone(), number))),
             Wish::All => wishes.all = Some(number),
@@ -210,7 +216,7 @@ impl PendingClears {
         let mut wishes = self.wishes();
         match wish {
             Wish::All => wishes.all = wishes.all.filter(|number| *number > newest),
-            Wish::Keys(keys) | Wish::Expired(keys) => {
+            Wish::Keys(keys) | Wish::Expired(keys) | Wish::Held { keys, .. } => {
                 for key in keys {
                     if wishes.keys.get(key).is_some_and(|number| *number <= newest) {
                         wishes.keys.remove(key);

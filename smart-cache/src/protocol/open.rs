@@ -82,6 +82,8 @@ struct Gathered {
     /// Clears that were called for before the end, and are due after it, however it ends: they may
     /// be about another write.
     early: Vec<(SmartCache, Wish)>,
+    /// Holds that end with the write, however it ends.
+    held: Vec<(SmartCache, Wish)>,
 }
 
 /// What is to be cleared when a write has ended.
@@ -91,6 +93,8 @@ pub(crate) struct Due {
     pub(crate) keys: Vec<String>,
     /// What was called for too early.
     pub(crate) early: Vec<(SmartCache, Wish)>,
+    /// Holds that are over.
+    pub(crate) held: Vec<(SmartCache, Wish)>,
 }
 
 impl OpenWrite {
@@ -102,6 +106,7 @@ impl OpenWrite {
             gathered: Mutex::new(Gathered {
                 levels: vec![BTreeSet::new()],
                 early: Vec::new(),
+                held: Vec::new(),
             }),
         });
         SHARDS
@@ -125,6 +130,21 @@ impl OpenWrite {
         };
         level.extend(keys.into_iter().filter(|key| !key.is_empty()));
         true
+    }
+
+    /// Notes a hold that begins, before anybody may have heard of it; `false` when the write has
+    /// ended.
+    pub(crate) fn hold(&self, cache: &SmartCache, keys: &[String], writer: &str) -> bool {
+        let mut gathered = lock(&self.gathered);
+        let open = !gathered.levels.is_empty();
+        if open {
+            let held = Wish::Held {
+                keys: keys.to_vec(),
+                writer: writer.into(),
+            };
+            gathered.held.push((cache.clone(), held));
+        }
+        open
     }
 
     /// Opens a savepoint; its depth, by which it is ended.
@@ -161,11 +181,13 @@ impl OpenWrite {
             .flatten()
             .collect();
         let early = std::mem::take(&mut gathered.early);
+        let held = std::mem::take(&mut gathered.held);
         drop(gathered);
         self.leave();
         Due {
             keys: keys.into_iter().collect(),
             early,
+            held,
         }
     }
 
@@ -202,15 +224,19 @@ impl OpenWrite {
                 .levels
                 .iter()
                 .any(|level| names().any(|name| level.contains(&**name)));
-        own || gathered.early.iter().any(|(other, wish)| {
-            Arc::ptr_eq(&other.inner, &cache.inner)
-                && match wish {
-                    Wish::All => true,
-                    Wish::Keys(keys) | Wish::Expired(keys) => {
-                        names().any(|name| keys.iter().any(|key| **key == **name))
+        own || gathered
+            .early
+            .iter()
+            .chain(&gathered.held)
+            .any(|(other, wish)| {
+                Arc::ptr_eq(&other.inner, &cache.inner)
+                    && match wish {
+                        Wish::All => true,
+                        Wish::Keys(keys) | Wish::Expired(keys) | Wish::Held { keys, .. } => {
+                            names().any(|name| keys.iter().any(|key| **key == **name))
+                        }
                     }
-                }
-        })
+            })
     }
 }
 

@@ -193,6 +193,23 @@ impl Backend for Failing {
         Box::pin(self.through_clear(self.inner.clear_all()))
     }
 
+    fn hold<'a>(
+        &'a self,
+        keys: &'a [String],
+        writer: &'a str,
+        longest: Duration,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(self.through_clear(self.inner.hold(keys, writer, longest)))
+    }
+
+    fn unhold<'a>(
+        &'a self,
+        keys: &'a [String],
+        writer: &'a str,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(self.through_clear(self.inner.unhold(keys, writer)))
+    }
+
     fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, Reclaimed> {
         Box::pin(async move {
             match self.pass_soon().await {

@@ -9,6 +9,9 @@
 //!   that may be stored is stored.
 //! - [`Failing`] stands in front of any backend and refuses or falls silent when told to.
 //!
+//! - [`assert_clears`] and [`assert_cached`] ask in one line whether a write clears what it must,
+//!   and whether a page is cached at all.
+//!
 //! # Example
 //! ```
 //! use axum::{Extension, Router, body::Body, extract::Path, routing::get};
@@ -36,10 +39,12 @@
 //! # }
 //! ```
 
+pub(crate) mod clears;
 mod failing;
 mod recorder;
 mod status;
 
+pub use clears::{assert_cached, assert_clears};
 pub use failing::{Failing, Fault};
 pub use recorder::{Recorder, Seen, recorded};
 pub use status::{Status, assert_bypass, assert_hit, assert_stored, status};

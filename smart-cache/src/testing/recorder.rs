@@ -216,6 +216,29 @@ impl Backend for Recorder {
         })
     }
 
+    fn hold<'a>(
+        &'a self,
+        keys: &'a [String],
+        writer: &'a str,
+        longest: Duration,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        self.inner.hold(keys, writer, longest)
+    }
+
+    fn unhold<'a>(
+        &'a self,
+        keys: &'a [String],
+        writer: &'a str,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(async move {
+            self.inner.unhold(keys, writer).await?;
+            for key in keys {
+                self.note(key, |seen| seen.clears += 1);
+            }
+            Ok(())
+        })
+    }
+
     fn clear_all(&self) -> BoxFuture<'_, Result<(), BackendError>> {
         Box::pin(async move {
             self.inner.clear_all().await?;

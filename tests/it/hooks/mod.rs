@@ -1,6 +1,10 @@
 //! Clears that follow the database: bound to commits, durable, or made by the database itself.
 
 mod collector;
+mod coverage;
+mod crashes;
+mod holds;
+mod lag;
 mod outbox_postgres;
 mod outbox_sqlite;
 mod transactions;
@@ -24,11 +28,15 @@ async fn product(State(gate): State<Gate>, Path(id): Path<u64>) -> String {
 /// An application with one cached page for each product; the gate counts its handler's runs.
 pub(crate) fn shop(cache: &SmartCache) -> (Router, Gate) {
     let gate = Gate::opened();
-    let app = Router::new()
+    (shop_behind(cache, &gate), gate)
+}
+
+/// The same behind a gate of the caller's.
+pub(crate) fn shop_behind(cache: &SmartCache, gate: &Gate) -> Router {
+    Router::new()
         .route("/product/{id}", on_get(product))
         .layer(Extension(cache.clone()))
-        .with_state(gate.clone());
-    (app, gate)
+        .with_state(gate.clone())
 }
 
 /// How one product's page is answered to a task of its own.

@@ -81,6 +81,18 @@ async fn unhold_while_another_write_is_open_keeps_the_key_held() {
 }
 
 #[tokio::test]
+async fn unhold_leaves_the_key_held_as_long_as_the_others_asked_for() {
+    let server = RedisServer::start().await;
+    let (mut client, _) = client_and_page(&server).await;
+    client.hold("page", "a", LONG).await;
+    client.hold("page", "b", 5_000).await;
+    client.unhold("page", "a").await;
+    let token = client.token("page");
+    let left = client.ttl(&token).await;
+    assert!((1..=5_000).contains(&left), "{left} ms");
+}
+
+#[tokio::test]
 async fn two_holds_and_a_plain_clear_between_and_one_writer_dies() {
     let server = RedisServer::start().await;
     let (mut client, page) = client_and_page(&server).await;

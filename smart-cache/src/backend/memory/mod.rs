@@ -4,6 +4,7 @@
 //! entries and tokens are evicted under pressure, which is always a miss and never a stale hit.
 //! Nothing survives the process, so there is no identity and no rollback to guard against.
 
+mod holds;
 mod inspect;
 mod state;
 mod values;
@@ -72,6 +73,7 @@ impl MemoryBackend {
             freed: HashMap::new(),
             notes: VecDeque::new(),
             leases: HashMap::new(),
+            holds: holds::Holds::default(),
             clock: 0,
             values: Values::new(capacity),
         };
@@ -103,6 +105,9 @@ impl MemoryBackend {
             .map_err(|error| BackendError::Protocol(format!("no randomness: {error}").into()))?;
         let now = Instant::now();
         let state = &mut *self.lock();
+        if state.holds.any(target.names().chain(dynamic), now) {
+            return Ok(Ticket::Held);
+        }
         for name in target.names().chain(dynamic) {
             state.mint_if_missing(name, &nonce, now);
         }
@@ -135,6 +140,21 @@ impl MemoryBackend {
         Ok(Ticket::Lead(Lease { digest, value }))
     }
 
+    /// Removes the tokens of these keys, and what is stored under them.
+    fn outlaw(&self, state: &mut State, keys: &[String]) {
+        for key in keys {
+            state.tokens.remove(key.as_str());
+            self.freshness.changed(&token_name(key));
+            let mut freed = Reclaimed::default();
+            for id in state.index.remove(key.as_str()).unwrap_or_default() {
+                if let Some((_, kept)) = state.entries.remove(&id) {
+                    freed.add(kept.stored.elapsed());
+                }
+            }
+            state.note_freed(key, freed);
+        }
+    }
+
     fn put(
         &self,
         target: &Target,
@@ -156,6 +176,9 @@ impl MemoryBackend {
         state.leases.remove(&target.id);
         if state.digest(target.names(), now, true) != Some(lease.digest) {
             return Ok(Stored::Cleared);
+        }
+        if state.holds.any(filling.dynamic.iter(), now) {
+            return Ok(Stored::YoungTag);
         }
         let mut young = false;
         for tag in filling.dynamic {
@@ -243,6 +266,9 @@ impl Backend for MemoryBackend {
             let now = Instant::now();
             let sample = self.sample(target.names());
             let state = self.lock();
+            if state.holds.any(target.names(), now) {
+                return Ok(Lookup::Held);
+            }
             let digest = state.digest(target.names(), now, true);
             if let Some(kept) = state.current(target, digest, now) {
                 let mut sample = Some(sample).filter(|_| kept.expires.is_none());
@@ -350,18 +376,7 @@ impl Backend for MemoryBackend {
 
     fn clear<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), BackendError>> {
         Box::pin(async move {
-            let mut state = self.lock();
-            for key in keys {
-                state.tokens.remove(key.as_str());
-                self.freshness.changed(&token_name(key));
-                let mut freed = Reclaimed::default();
-                for id in state.index.remove(key.as_str()).unwrap_or_default() {
-                    if let Some((_, kept)) = state.entries.remove(&id) {
-                        freed.add(kept.stored.elapsed());
-                    }
-                }
-                state.note_freed(key, freed);
-            }
+            self.outlaw(&mut self.lock(), keys);
             Ok(())
         })
     }
@@ -397,6 +412,34 @@ impl Backend for MemoryBackend {
             state.entries.clear();
             state.index.clear();
             self.freshness.flushed();
+            Ok(())
+        })
+    }
+
+    fn hold<'a>(
+        &'a self,
+        keys: &'a [String],
+        writer: &'a str,
+        longest: Duration,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(async move {
+            let now = Instant::now();
+            let state = &mut *self.lock();
+            state.holds.begin(keys, writer, now, longest);
+            self.outlaw(state, keys);
+            Ok(())
+        })
+    }
+
+    fn unhold<'a>(
+        &'a self,
+        keys: &'a [String],
+        writer: &'a str,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(async move {
+            let state = &mut *self.lock();
+            state.holds.end(keys, writer, Instant::now());
+            self.outlaw(state, keys);
             Ok(())
         })
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use quick_cache::{DefaultHashBuilder, Lifecycle};
 
+use super::holds::Holds;
 use super::values::Values;
 use crate::backend::{Payload, Reclaimed};
 use crate::entry::EntryId;
@@ -34,6 +35,8 @@ pub(super) struct State {
     /// The journal of clears, newest last.
     pub(super) notes: VecDeque<Bytes>,
     pub(super) leases: HashMap<EntryId, Granted>,
+    /// Keys that open writes are about to change.
+    pub(super) holds: Holds,
     /// Stamps are unique and never go back; a counter is all the clock that one process needs.
     pub(super) clock: u64,
     /// The plain values beside the entries.

@@ -6,6 +6,7 @@
 
 mod caretaker;
 mod clear;
+mod hold;
 mod identity;
 mod inspect;
 mod link;
@@ -250,6 +251,23 @@ impl Backend for RedisBackend {
 
     fn clear_all(&self) -> BoxFuture<'_, Result<(), BackendError>> {
         Box::pin(self.delete_tokens(std::iter::once(self.names().namespace_token())))
+    }
+
+    fn hold<'a>(
+        &'a self,
+        keys: &'a [String],
+        writer: &'a str,
+        longest: Duration,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(self.begin_hold(keys, writer, longest))
+    }
+
+    fn unhold<'a>(
+        &'a self,
+        keys: &'a [String],
+        writer: &'a str,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(self.end_hold(keys, writer))
     }
 
     fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, Reclaimed> {

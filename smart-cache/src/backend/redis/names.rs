@@ -93,6 +93,11 @@ impl Names {
         format!("{}t:{name}", self.prefix)
     }
 
+    /// The open holds of a key.
+    pub(crate) fn holds(&self, key: &str) -> String {
+        self.of_key("h:", key)
+    }
+
     pub(crate) fn clock(&self) -> String {
         format!("{}clock", self.prefix)
     }

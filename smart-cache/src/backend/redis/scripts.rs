@@ -21,3 +21,6 @@ pub(crate) static COUNT: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("count.lua")));
 pub(crate) static EXPIRE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("expire.lua")));
+pub(crate) static HOLD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("hold.lua")));
+pub(crate) static UNHOLD: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("unhold.lua")));

@@ -194,16 +194,21 @@ impl Source for PostgresSource {
                 return Ok(Pass::Busy);
             }
             // Rows hold up to a thousand keys each.
-            let look = "SELECT id, keys FROM smart_cache_outbox
-                WHERE due <= clock_timestamp() ORDER BY id LIMIT 100";
+            let look = "SELECT id, keys, due <= clock_timestamp() FROM smart_cache_outbox
+                ORDER BY id LIMIT 100";
             let rows = ::sqlx::query(look).fetch_all(&mut *tx).await?;
             if rows.is_empty() {
                 return Ok(Pass::Empty);
             }
             let (mut ids, mut keys) = (Vec::new(), Vec::new());
             for row in rows {
-                ids.push(row.try_get::<i64, _>(0)?);
-                keys.extend(row.try_get::<Vec<String>, _>(1)?);
+                if row.try_get(2)? {
+                    ids.push(row.try_get::<i64, _>(0)?);
+                    keys.extend(row.try_get::<Vec<String>, _>(1)?);
+                }
+            }
+            if ids.is_empty() {
+                return Ok(Pass::Waiting);
             }
             relay::clear(cache, keys).await?;
             ::sqlx::query("DELETE FROM smart_cache_outbox WHERE id = ANY($1)")

@@ -20,6 +20,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Another relay holds the outbox: look again after this.
 const BUSY: Duration = Duration::from_millis(50);
+/// Somebody waits for rows that are not due: look again after this.
+const SOON: Duration = Duration::from_millis(20);
 /// Keys of one clear command: large enough to be one round trip for most writes, small enough
 /// that the server answers others in between.
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres"))]
@@ -33,6 +35,8 @@ pub enum Pass {
     Delivered,
     /// There was nothing to do.
     Empty,
+    /// There are rows that are left to the process that wrote them, for a moment yet.
+    Waiting,
     /// Another relay is at work.
     Busy,
 }
@@ -144,6 +148,14 @@ async fn run(
                 pause = FIRST_PAUSE;
                 answered.send_replace(asked);
                 source.changed(&shared.wake).await;
+            }
+            Ok(Pass::Waiting) => {
+                pause = FIRST_PAUSE;
+                if asked > *answered.borrow() {
+                    tokio::time::sleep(SOON).await;
+                } else {
+                    source.changed(&shared.wake).await;
+                }
             }
             Ok(Pass::Busy) => {
                 let _ = tokio::time::timeout(BUSY, shared.wake.notified()).await;

@@ -253,7 +253,7 @@ impl SqliteSource {
         self.seen = Some(version);
         self.look_at = waiting.then(|| Instant::now() + super::GRACE);
         if rows.is_empty() {
-            return Ok(Pass::Empty);
+            return Ok(if waiting { Pass::Waiting } else { Pass::Empty });
         }
         let holder = self.holder.clone();
         let connection = self.connection().await?;
