@@ -11,7 +11,7 @@ use crate::expand::{Attributes, Names};
 use crate::handler::{Argument, Handler, Key, names_impl_trait};
 use crate::template::Template;
 use crate::values::{
-    CacheName, CratePath, Local, MaxBody, Query, StaleIfError, Status, Tags, Ttl, Vary,
+    CacheName, CratePath, Encodings, Local, MaxBody, Query, StaleIfError, Status, Tags, Ttl, Vary,
 };
 
 /// The arguments of `#[smart_cache]`.
@@ -23,6 +23,7 @@ pub(crate) struct SmartCache {
     tags: Arg<Tags>,
     query: Arg<Query>,
     vary: Arg<Vary>,
+    encodings: Arg<Encodings>,
     ttl: Arg<Ttl>,
     status: Arg<Status>,
     cache: Arg<CacheName>,
@@ -38,6 +39,7 @@ impl Arguments for SmartCache {
         "tags",
         "query",
         "vary",
+        "encodings",
         "ttl",
         "status",
         "cache",
@@ -70,6 +72,7 @@ impl Arguments for SmartCache {
             "tags" => &mut self.tags,
             "query" => &mut self.query,
             "vary" => &mut self.vary,
+            "encodings" => &mut self.encodings,
             "ttl" => &mut self.ttl,
             "status" => &mut self.status,
             "cache" => &mut self.cache,
@@ -139,6 +142,16 @@ impl Attributes for SmartCache {
             private,
             self.stale_if_error.get().map(|limit| number(limit.0)),
         );
+        let encodings = option(
+            private,
+            self.encodings.get().map(|encodings| {
+                let names = encodings
+                    .0
+                    .iter()
+                    .map(|name| quote_spanned!(name.span()=> #private::#name()));
+                quote!(#private::Encodings::of(&[#(#names),*]))
+            }),
+        );
         let max_body = option(private, self.max_body.get().map(|size| number(size.0)));
         // The statics stand in a block of their own, for the body must not see their names.
         quote! {
@@ -158,6 +171,7 @@ impl Attributes for SmartCache {
                 local: #local,
                 max_body: #max_body,
                 stale_if_error_ms: #stale_if_error,
+                encodings: #encodings,
             };
             #private::inventory::submit! { #private::Handler(&SITE) }
             #private::Call::new(#context, &SITE, #private::type_name_of_val(&|| ()))

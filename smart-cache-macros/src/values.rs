@@ -2,7 +2,7 @@
 
 use proc_macro2::Span;
 use syn::parse::{Parse, ParseStream};
-use syn::{Error, Lit, LitBool, LitInt, LitStr, Path, Result, Token, parenthesized};
+use syn::{Error, Ident, Lit, LitBool, LitInt, LitStr, Path, Result, Token, parenthesized};
 
 use crate::args::{Errors, Value, each};
 use crate::template::Template;
@@ -13,6 +13,8 @@ pub(crate) struct Tags(pub(crate) Vec<Template>);
 pub(crate) struct Query(pub(crate) Vec<String>);
 /// `vary("accept-language")`, in lower case.
 pub(crate) struct Vary(pub(crate) Vec<String>);
+/// `encodings("zstd", "br")`: names, each with its place; none is kept in `encodings()`.
+pub(crate) struct Encodings(pub(crate) Vec<Ident>);
 /// `ttl = "10m"`, in milliseconds.
 pub(crate) struct Ttl(pub(crate) u64);
 /// `stale_if_error = "1h"`, in milliseconds.
@@ -49,6 +51,14 @@ impl Value for Vary {
 
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         list::<Self, _, _>(input, 1, header_name).map(Self)
+    }
+}
+
+impl Value for Encodings {
+    const EXAMPLE: &'static str = "encodings(\"zstd\", \"br\", \"gzip\")";
+
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        list::<Self, _, _>(input, 0, encoding).map(Self)
     }
 }
 
@@ -214,6 +224,20 @@ fn header_name(literal: &LitStr) -> Result<String> {
         ));
     }
     Ok(name)
+}
+
+/// The name of the function that stands for the encoding, if it is compiled in.
+fn encoding(literal: &LitStr) -> Result<Ident> {
+    match literal.value().as_str() {
+        name @ ("zstd" | "br" | "gzip") => Ok(Ident::new(
+            name,
+            Span::mixed_site().located_at(literal.span()),
+        )),
+        _ => Err(Error::new(
+            literal.span(),
+            "this is not an encoding that can be stored; there are \"zstd\", \"br\" and \"gzip\"",
+        )),
+    }
 }
 
 fn storable_status(literal: &Lit) -> Result<u16> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cache::SmartCache;
 use crate::context::Shown;
+use crate::encode;
 use crate::entry::EntryId;
 use crate::http::wants::Wants;
 use crate::key::{Form, Identity, QueryRule, Seen, Variant};
@@ -99,6 +100,8 @@ impl Asked {
                 status: Listed::Static(site.status),
                 vary: Listed::Static(site.vary),
                 max_body: site.max_body.unwrap_or(config.max_body),
+                encodings: encode::kept(site.encodings, site.vary, config),
+                encode_from: config.encode_from,
             },
             ttl: site.ttl_ms.map(Duration::from_millis),
             stale_if_error: site.stale_if_error_ms.map(Duration::from_millis),

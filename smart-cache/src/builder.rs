@@ -166,6 +166,23 @@ impl Builder {
         self
     }
 
+    /// The encodings in which bodies are kept ready beside the plain one, in the order of the
+    /// server's preference, joined by commas: `zstd`, `br`, `gzip`, each with its cargo feature
+    /// (`br` needs `brotli`). Default: none. A handler's `encodings(..)` goes before it.
+    pub fn encodings(mut self, names: &str) -> Self {
+        match crate::encode::parse(names) {
+            Ok(encodings) => self.config.encodings = encodings,
+            Err(allowed) => self.refuse(invalid("encodings", names.to_owned(), &allowed)),
+        }
+        self
+    }
+
+    /// Bytes that a body must have to be encoded; default 1024.
+    pub fn encode_from(mut self, bytes: u64) -> Self {
+        self.config.encode_from = bytes;
+        self
+    }
+
     /// Whether answers carry `Cache-Status`; default true.
     pub fn status_header(mut self, shown: bool) -> Self {
         self.config.status_header = shown;

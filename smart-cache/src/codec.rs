@@ -6,13 +6,13 @@
 //! ```text
 //! head    "SC" 0x01 | static names: u16, each u32 + bytes (the key first, then the tags)
 //!                   | dynamic tags: u16, each u32 + bytes
-//! record  format u8 | crc32 u32 | length of meta u32 | meta (postcard) | body
+//! record  format u8 | crc32 u32 | length of meta u32 | meta (postcard) | body | encoded bodies
 //! ```
 //!
 //! Numbers are little-endian. The head's layout is frozen across versions, since the sweep of
 //! one build reads the entries of another. The checksum covers the entry's id, the head, the
 //! meta and the body: what was truncated, damaged, written by another format or moved to
-//! another name is no entry, which is a miss. The body is sliced out, never copied.
+//! another name is no entry, which is a miss. Bodies are sliced out, never copied.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,14 +21,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Answer, Entry, EntryId};
+use crate::entry::{Answer, EncodedBody, Entry, EntryId};
+use crate::http::encoding::Encoding;
 use crate::local::Sample;
 use crate::protocol::MAX_TAGS;
 
 /// Begins every head.
 const MAGIC: [u8; 3] = *b"SC\x01";
 /// The format of the record; another number is another build's business.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 /// Format, checksum and length in front of the meta.
 const RECORD_FIXED: usize = 1 + 4 + 4;
 
@@ -127,6 +128,20 @@ struct Meta<'a> {
     request: &'a str,
     #[serde(borrow)]
     headers: Vec<(&'a str, &'a [u8])>,
+    /// Bytes of the plain body.
+    length: u64,
+    #[serde(borrow)]
+    encoded: Vec<MetaEncoded<'a>>,
+}
+
+/// One of the encoded bodies behind the plain one.
+#[derive(Serialize, Deserialize)]
+struct MetaEncoded<'a> {
+    encoding: &'a str,
+    /// Its tag; empty for none.
+    etag: &'a [u8],
+    /// Bytes.
+    length: u64,
 }
 
 impl Head {
@@ -215,8 +230,21 @@ pub(crate) fn encode(id: EntryId, head: &Head, answer: &Answer, request: &str) -
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
             .collect(),
+        length: answer.body.len() as u64,
+        encoded: answer
+            .encoded
+            .iter()
+            .map(|encoded| MetaEncoded {
+                encoding: encoded.encoding.name(),
+                etag: encoded.etag.as_ref().map_or(&[], HeaderValue::as_bytes),
+                length: encoded.body.len() as u64,
+            })
+            .collect(),
     };
-    let mut out = Vec::with_capacity(256 + answer.body.len());
+    let bodies = std::iter::once(&answer.body);
+    let bodies = bodies.chain(answer.encoded.iter().map(|encoded| &encoded.body));
+    let length = bodies.clone().map(Bytes::len).sum::<usize>();
+    let mut out = Vec::with_capacity(512 + length);
     head.write(&mut out);
     let record = out.len();
     out.push(FORMAT);
@@ -229,7 +257,9 @@ pub(crate) fn encode(id: EntryId, head: &Head, answer: &Answer, request: &str) -
     let mut out = out;
     let meta_length = (out.len() - record - RECORD_FIXED) as u32;
     out[record + 5..record + 9].copy_from_slice(&meta_length.to_le_bytes());
-    out.extend_from_slice(&answer.body);
+    for body in bodies {
+        out.extend_from_slice(body);
+    }
     let crc = checksum(id, &out, record);
     out[record + 1..record + 5].copy_from_slice(&crc.to_le_bytes());
     out
@@ -254,13 +284,37 @@ pub(crate) fn decode(id: EntryId, bytes: &Bytes) -> Option<Answer> {
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value)).ok()?;
         headers.append(name, value);
     }
+    let mut rest = bytes.slice(body_at..);
+    let body = take(&mut rest, meta.length)?;
+    let mut encoded = Vec::with_capacity(meta.encoded.len());
+    for one in &meta.encoded {
+        let etag = match one.etag {
+            [] => None,
+            etag => Some(HeaderValue::from_maybe_shared(bytes.slice_ref(etag)).ok()?),
+        };
+        encoded.push(EncodedBody {
+            encoding: Encoding::parse(one.encoding)?,
+            etag,
+            body: take(&mut rest, one.length)?,
+        });
+    }
+    if !rest.is_empty() {
+        return None;
+    }
     Some(Answer {
         status: StatusCode::from_u16(meta.status).ok()?,
         headers,
-        body: bytes.slice(body_at..),
+        body,
+        encoded,
         created: UNIX_EPOCH.checked_add(Duration::from_millis(meta.created_ms))?,
         took: Duration::from_micros(meta.took_us),
     })
+}
+
+/// Takes this many bytes off the front.
+fn take(rest: &mut Bytes, length: u64) -> Option<Bytes> {
+    let length = usize::try_from(length).ok()?;
+    (length <= rest.len()).then(|| rest.split_to(length))
 }
 
 /// What a list shows of an entry.
@@ -314,6 +368,18 @@ mod tests {
             status: StatusCode::NOT_FOUND,
             headers,
             body: Bytes::from_static(b"\0body\xff"),
+            encoded: vec![
+                EncodedBody {
+                    encoding: Encoding::Zstd,
+                    etag: Some(HeaderValue::from_static("\"a-zstd\"")),
+                    body: Bytes::from_static(b"zstd\xff"),
+                },
+                EncodedBody {
+                    encoding: Encoding::Gzip,
+                    etag: None,
+                    body: Bytes::from_static(b""),
+                },
+            ],
             created: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
             took: Duration::from_micros(77),
         };
@@ -346,6 +412,11 @@ mod tests {
                 entry.took
             )
         );
+        let encoded = |answer: &Answer| {
+            let one = |body: &EncodedBody| (body.encoding, body.etag.clone(), body.body.clone());
+            answer.encoded.iter().map(one).collect::<Vec<_>>()
+        };
+        assert_eq!(encoded(&back), encoded(&entry));
         assert_eq!(Head::read(&bytes).unwrap().0, head);
     }
 
@@ -370,7 +441,7 @@ mod tests {
         let bytes = encode(id, &head, &entry, "/x?y=1");
         let golden = "534301030004000000\
             6b3ac3bc01000000610100000062010001000000640\
-            2";
+            3";
         let hex = crate::protocol::hex(&bytes);
         assert!(hex.starts_with(&golden.replace(' ', "")), "{hex}");
     }

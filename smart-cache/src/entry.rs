@@ -3,6 +3,7 @@
 //! An [`Answer`] comes from a handler or, by `codec.rs`, from stored bytes; an [`Entry`] is made
 //! of it once and answers any number of hits. Neither knows where it is kept.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
@@ -10,8 +11,10 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+use crate::http::accept_encoding;
 use crate::http::cache_status::Status;
-use crate::http::wants::Wants;
+use crate::http::encoding::Encoding;
+use crate::http::wants::{Want, Wants};
 use crate::respond::{Offer, narrow};
 
 /// Names an entry: the hash of key and variant.
@@ -63,10 +66,21 @@ pub(crate) struct Answer {
     /// Without those of one connection.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// The same body in other encodings, in the order of the server's preference.
+    pub(crate) encoded: Vec<EncodedBody>,
     /// When the handler had answered, by the clock of the process that ran it.
     pub(crate) created: SystemTime,
     /// How long the handler took: what a hit saves.
     pub(crate) took: Duration,
+}
+
+/// A body in one encoding.
+#[derive(Debug, Clone)]
+pub(crate) struct EncodedBody {
+    pub(crate) encoding: Encoding,
+    /// Its own tag; `None` where the handler's is one that nobody can read.
+    pub(crate) etag: Option<HeaderValue>,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
@@ -86,6 +100,7 @@ pub(crate) struct Entry {
     /// With `Content-Length`, room for the age, and `Cache-Status` as of a hit.
     headers: HeaderMap,
     body: Bytes,
+    encoded: Box<[Encoded]>,
     /// When the handler had answered.
     created: SystemTime,
     took: Duration,
@@ -95,6 +110,35 @@ pub(crate) struct Entry {
     ready: Instant,
 }
 
+/// An encoded body with the headers of its hits, made by the first of them.
+#[derive(Debug)]
+struct Encoded {
+    body: EncodedBody,
+    headers: OnceLock<HeaderMap>,
+}
+
+impl Encoded {
+    fn headers(&self, plain: &HeaderMap) -> &HeaderMap {
+        self.headers.get_or_init(|| {
+            let EncodedBody {
+                encoding,
+                etag,
+                body,
+            } = &self.body;
+            let mut headers = HeaderMap::with_capacity(plain.len() + 1);
+            headers.extend(plain.clone());
+            let name = HeaderValue::from_static(encoding.name());
+            headers.insert(header::CONTENT_ENCODING, name);
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+            match etag {
+                Some(etag) => headers.insert(header::ETAG, etag.clone()),
+                None => headers.remove(header::ETAG),
+            };
+            headers
+        })
+    }
+}
+
 impl Entry {
     /// Makes everything ready that is the same for every hit.
     pub(crate) fn new(answer: Answer, status_header: bool) -> Self {
@@ -102,6 +146,7 @@ impl Entry {
             status,
             headers,
             body,
+            encoded,
             created,
             took,
         } = answer;
@@ -130,6 +175,13 @@ impl Entry {
             status,
             headers: ready,
             body,
+            encoded: encoded
+                .into_iter()
+                .map(|body| Encoded {
+                    body,
+                    headers: OnceLock::new(),
+                })
+                .collect(),
             created,
             took,
             age: own.saturating_add(age.unwrap_or(0)),
@@ -145,24 +197,35 @@ impl Entry {
     /// About how many bytes this keeps from being freed, the fixed costs of its maps aside.
     pub(crate) fn bytes(&self) -> u64 {
         let header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
-        (self.headers.iter().map(header).sum::<usize>() + self.body.len()) as u64
+        let headers = self.headers.iter().map(header).sum::<usize>() * (1 + self.encoded.len());
+        let encoded = self.encoded.iter().map(|encoded| encoded.body.body.len());
+        (headers + self.body.len() + encoded.sum::<usize>()) as u64
     }
 
-    /// How many header lines it has.
+    /// How many header lines it has, those of its encoded bodies included.
     pub(crate) fn header_count(&self) -> usize {
-        self.headers.len()
+        self.headers.len() * (1 + self.encoded.len())
     }
 
     /// The answer of a hit in the form that is wanted, with its `Age` (RFC 9111, section 5.1).
     pub(crate) fn to_response(&self, wants: &Wants, is_head: bool, now: Instant) -> Response {
+        let (headers, body) = match self.choose(wants) {
+            Some(encoded) => (encoded.headers(&self.headers), &encoded.body.body),
+            None => (&self.headers, &self.body),
+        };
         let offer = Offer {
             status: self.status,
-            headers: &self.headers,
-            body: &self.body,
+            headers,
+            body,
             created: self.created,
             is_head,
         };
-        let mut response = narrow(wants, offer).unwrap_or_else(|| self.whole());
+        let mut response = narrow(wants, offer).unwrap_or_else(|| {
+            let mut response = Response::new(Body::from(body.clone()));
+            *response.status_mut() = self.status;
+            *response.headers_mut() = headers.clone();
+            response
+        });
         let since = now.saturating_duration_since(self.ready).as_secs();
         let age = self.age.saturating_add(since);
         if let (1.., Some(value)) = (age, response.headers_mut().get_mut(header::AGE)) {
@@ -171,10 +234,15 @@ impl Entry {
         response
     }
 
-    fn whole(&self) -> Response {
-        let mut response = Response::new(Body::from(self.body.clone()));
-        *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers.clone();
-        response
+    /// The encoded body that a request prefers, if any is there.
+    fn choose(&self, wants: &Wants) -> Option<&Encoded> {
+        if self.encoded.is_empty() || wants.is_empty() {
+            return None;
+        }
+        let stored = self.encoded.iter().map(|encoded| encoded.body.encoding);
+        let chosen = accept_encoding::choose(wants.all(Want::AcceptEncoding), stored)?;
+        self.encoded
+            .iter()
+            .find(|encoded| encoded.body.encoding == chosen)
     }
 }

@@ -15,8 +15,10 @@ use crate::backend::{Filling, Stored};
 use crate::body::{Buffered, buffer};
 use crate::cache::SmartCache;
 use crate::codec::{self, Head};
+use crate::encode;
 use crate::entry::{Answer, Entry};
 use crate::http::cache_status::Status;
+use crate::http::encoding::Encodings;
 use crate::http::hop_by_hop;
 use crate::observe::{self, Timed, Timer};
 use crate::policy::{self, Bypass, Rules};
@@ -102,13 +104,15 @@ pub(crate) async fn try_fill<T: IntoResponse>(
         lead.uncacheable();
         return Outcome::Refused(Bypass::Transaction, response);
     }
-    respond::complete(parts.status, &mut parts.headers, &body, &asked.asked.rules);
+    let rules = &asked.asked.rules;
+    let encodings = respond::complete(parts.status, &mut parts.headers, &body, rules);
     let (mut headers, created) = (parts.headers.clone(), SystemTime::now());
     hop_by_hop::strip(&mut headers);
     let answer = Answer {
         status: parts.status,
         headers,
         body: body.clone(),
+        encoded: Vec::new(),
         created,
         took: started.elapsed(),
     };
@@ -129,6 +133,8 @@ pub(crate) async fn try_fill<T: IntoResponse>(
             dynamic: found,
         },
         answer,
+        encodings,
+        max_body: rules.max_body,
         ttl: asked.asked.ttl,
         request: asked.asked.form.in_words(),
     };
@@ -172,6 +178,9 @@ struct Filled {
     target: Arc<Target>,
     head: Head,
     answer: Answer,
+    /// In which encodings its body is kept too, and how long all bodies may be together.
+    encodings: Encodings,
+    max_body: u64,
     ttl: Option<Duration>,
     /// What was asked, in words.
     request: String,
@@ -201,7 +210,8 @@ impl Filled {
         ))
     }
 
-    async fn store(self, lease: HeldLease, seat: Option<Leader>) {
+    async fn store(mut self, lease: HeldLease, seat: Option<Leader>) {
+        self.answer.encoded = encode::bodies(&self.answer, self.encodings, self.max_body).await;
         let Self {
             cache,
             counts,

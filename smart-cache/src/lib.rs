@@ -36,6 +36,8 @@
 //! | Name | What it adds | Default |
 //! |---|---|---|
 //! | `tls` | `rediss://` addresses, by rustls with the platform's root certificates | no |
+//! | `zstd`, `brotli`, `gzip` | encoded bodies stored beside the plain one: `encodings(..)`; each pulls in its encoder | no |
+//! | `compression` | all three | no |
 //! | `axum-extra` | [`KeyPart`] for the extractors of axum-extra | no |
 //! | `aide` | documentation of cached handlers by aide | no |
 //! | `metrics` | counts and durations through the `metrics` facade ([`observe`]): a registration and a record for each round trip, nothing for a hit of the local tier | no |
@@ -57,6 +59,7 @@ mod codec;
 mod config;
 mod context;
 mod coverage;
+mod encode;
 mod entry;
 mod error;
 mod fill;

@@ -4,6 +4,7 @@
 
 use http::{HeaderMap, Method, StatusCode, header};
 
+use crate::http::encoding::Encodings;
 use crate::listed::Listed;
 
 /// Why a request was not answered from the cache, or its answer not stored.
@@ -132,8 +133,12 @@ pub(crate) struct Rules {
     pub(crate) status: Listed<u16>,
     /// Header names that are in the variant, in lower case.
     pub(crate) vary: Listed<&'static str>,
-    /// Bytes.
+    /// Bytes; of all bodies of one answer together.
     pub(crate) max_body: u64,
+    /// In which encodings a body is kept beside the plain one.
+    pub(crate) encodings: Encodings,
+    /// Bytes that a body must have for that.
+    pub(crate) encode_from: u64,
 }
 
 /// Whether a request may use the cache at all.
@@ -214,6 +219,8 @@ mod tests {
         status: Listed::Static(&[]),
         vary: Listed::Static(&["accept-language"]),
         max_body: 10,
+        encodings: Encodings::of(&[]),
+        encode_from: 0,
     };
 
     #[track_caller]

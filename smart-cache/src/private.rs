@@ -16,6 +16,8 @@ use crate::asked::{Asked, Gathered};
 use crate::cached::Cached;
 use crate::context::{CacheContext, HeadersKept, Shown};
 pub use crate::context::{NoHeaders, PutDebugHandlerBelow, WithHeaders};
+pub use crate::encode::{br, gzip, zstd};
+pub use crate::http::encoding::{Encoding, Encodings};
 use crate::key::Variant;
 pub use crate::key::{BodyPart, HeaderPart};
 pub use crate::registry::{ClearHandler, ClearSite, Handler, Site};
@@ -207,6 +209,7 @@ pub mod bench {
             headers,
             body: body.clone(),
             created: std::time::SystemTime::UNIX_EPOCH,
+            encoded: Vec::new(),
             took: std::time::Duration::ZERO,
         };
         let head = Head {

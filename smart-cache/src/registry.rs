@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::asked::Answerer;
 use crate::coverage::{self, ByHand};
+use crate::http::encoding::Encodings;
 use crate::key::{Template, nearest, overlap};
 use crate::layer::{self, CachedLayer};
 
@@ -29,6 +30,7 @@ pub struct Site {
     pub local: bool,
     pub max_body: Option<u64>,
     pub stale_if_error_ms: Option<u64>,
+    pub encodings: Option<Encodings>,
 }
 
 /// What the attribute says about one handler that clears.

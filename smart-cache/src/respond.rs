@@ -10,18 +10,32 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::http::cache_status;
 use crate::http::conditional::{Selected, Verdict, judge};
+use crate::http::encoding::{self, Encodings};
 use crate::http::wants::Wants;
 use crate::http::{etag, vary};
 use crate::policy::Rules;
 
 /// Completes the headers of an answer that is about to be stored, so that the first answer and
-/// every hit say the same: `Vary` with what the handler's attribute tells apart, and a strong
-/// `ETag` where the handler set none.
-pub(crate) fn complete(status: StatusCode, headers: &mut HeaderMap, body: &Bytes, rules: &Rules) {
-    vary::add(headers, rules.vary.iter().copied());
+/// every hit say the same: `Vary` with what is told apart, and a strong `ETag` where the handler
+/// set none. Returns the encodings that are worth keeping of its body.
+pub(crate) fn complete(
+    status: StatusCode,
+    headers: &mut HeaderMap,
+    body: &Bytes,
+    rules: &Rules,
+) -> Encodings {
+    let is_worth_it = !rules.encodings.is_empty()
+        && encoding::is_worth_it(headers, body.len(), rules.encode_from);
+    let accept = is_worth_it.then_some("accept-encoding");
+    vary::add(headers, rules.vary.iter().copied().chain(accept));
     if status == StatusCode::OK && !headers.contains_key(header::ETAG) {
         let tag = etag::strong(headers, body);
         headers.insert(header::ETAG, tag);
+    }
+    if is_worth_it {
+        rules.encodings
+    } else {
+        Encodings::default()
     }
 }
 

@@ -35,6 +35,8 @@ const VARIABLES: &[&str] = &[
     "CACHES",
     "DB",
     "DEFAULT_TIMEOUT",
+    "ENCODE_FROM",
+    "ENCODINGS",
     "HOST",
     "IGNORED_QUERY",
     "LEASE",

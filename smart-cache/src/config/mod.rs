@@ -16,7 +16,9 @@ pub(crate) use self::address::{Address, connection_info, redact};
 use self::environment::{Source, boolean, refused};
 pub(crate) use self::environment::{named_caches, unknown_variables};
 pub(crate) use self::values::{KeyFunction, ValueSettings};
+use crate::encode;
 use crate::error::ConfigError;
+use crate::http::encoding::Encodings;
 use crate::key::IgnoredQuery;
 
 /// Where entries live.
@@ -67,6 +69,10 @@ pub(crate) struct Config {
     pub(crate) max_body: u64,
     pub(crate) max_variants: u32,
     pub(crate) ignored_query: IgnoredQuery,
+    /// The encodings in which bodies are kept beside the plain one.
+    pub(crate) encodings: Encodings,
+    /// Shorter bodies are not worth encoding.
+    pub(crate) encode_from: u64,
     pub(crate) status_header: bool,
     /// Whether `Cache-Status` names the key, which may tell more than the world should know.
     pub(crate) status_key: bool,
@@ -97,6 +103,8 @@ impl Default for Config {
             max_body: 2 << 20,
             max_variants: 10_000,
             ignored_query: IgnoredQuery::default(),
+            encodings: Encodings::default(),
+            encode_from: 1024,
             status_header: true,
             status_key: false,
             app_version: None,
@@ -176,6 +184,10 @@ impl Config {
         if let Some(value) = source.get("IGNORED_QUERY")? {
             config.ignored_query = IgnoredQuery::parse(&value.text);
         }
+        if let Some(value) = source.get("ENCODINGS")? {
+            config.encodings = encode::parse(&value.text).map_err(|why| value.refuse(why))?;
+        }
+        source.bytes("ENCODE_FROM", &mut config.encode_from)?;
         for (name, into) in [
             ("STATUS_HEADER", &mut config.status_header),
             ("STATUS_KEY", &mut config.status_key),

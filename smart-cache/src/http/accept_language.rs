@@ -6,7 +6,7 @@
 
 use http::HeaderValue;
 
-use super::quality::{Weighted, members};
+use super::quality::{FULL, Weighted, members};
 
 /// The one spelling of these lines; `None` when a member is malformed, and then the bytes count as
 /// they were sent.
@@ -20,13 +20,15 @@ pub(crate) fn canonical<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> Opt
     // A stable sort: among equals the order is the client's preference, as many handlers read it.
     wanted.sort_by_key(|member| std::cmp::Reverse(member.weight));
     let mut text = Vec::new();
+    // No name holds a semicolon or a comma, so no two lists are written alike.
     for member in wanted {
+        if !text.is_empty() {
+            text.push(b',');
+        }
         text.extend(member.name.iter().map(u8::to_ascii_lowercase));
-        // No name holds a semicolon or a comma, so no two lists are written alike. In digits, since
-        // operators read it.
-        text.push(b';');
-        text.extend_from_slice(member.weight.to_string().as_bytes());
-        text.push(b',');
+        if member.weight < FULL {
+            text.extend_from_slice(format!(";q=0.{:03}", member.weight).as_bytes());
+        }
     }
     Some(text)
 }

@@ -4,6 +4,8 @@ use http::{HeaderMap, HeaderValue, header};
 
 /// How much of the hash stands in a tag: 128 bits.
 const HASHED: usize = 32;
+/// How much of it tells two encodings of one body apart: 32 bits.
+const TELLING: usize = 8;
 
 /// A tag as it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +127,24 @@ pub(crate) fn strong(headers: &HeaderMap, body: &[u8]) -> HeaderValue {
     quoted(&hasher.finalize().to_hex()[..HASHED])
 }
 
+/// The tag of an encoded body: that of the plain one, the encoding's name, and what tells these
+/// encoded bytes from those of another build's encoder. `None` where the plain one has none.
+pub(crate) fn encoded(headers: &HeaderMap, encoding: &str, body: &[u8]) -> Option<HeaderValue> {
+    let plain = of(headers)?;
+    let hash = blake3::hash(body).to_hex();
+    let mut tag = Vec::with_capacity(plain.opaque.len() + encoding.len() + TELLING + 4);
+    if plain.is_weak {
+        tag.extend_from_slice(b"W/");
+    }
+    tag.extend_from_slice(plain.opaque.strip_suffix(b"\"")?);
+    tag.push(b'-');
+    tag.extend_from_slice(encoding.as_bytes());
+    tag.push(b'-');
+    tag.extend_from_slice(&hash.as_bytes()[..TELLING]);
+    tag.push(b'"');
+    HeaderValue::from_bytes(&tag).ok()
+}
+
 fn quoted(text: &str) -> HeaderValue {
     // Hex digits between quotes are a legal value; the fallback is never met.
     HeaderValue::from_maybe_shared(bytes::Bytes::from(format!("\"{text}\"")))
@@ -205,5 +225,19 @@ mod tests {
         assert_ne!(plain, strong(&headers, b"Body"));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
         assert_ne!(plain, strong(&headers, b"body"));
+    }
+
+    #[test]
+    fn an_encoded_body_has_a_tag_of_its_own() {
+        let mut headers = HeaderMap::new();
+        assert!(encoded(&headers, "br", b"x").is_none());
+        headers.insert(header::ETAG, HeaderValue::from_static("W/\"v1\""));
+        let br = encoded(&headers, "br", b"x").unwrap();
+        assert!(br.to_str().unwrap().starts_with("W/\"v1-br-"), "{br:?}");
+        assert!(Tag::parse(br.as_bytes()).is_some());
+        assert_ne!(br, encoded(&headers, "gzip", b"x").unwrap());
+        assert_ne!(br, encoded(&headers, "br", b"y").unwrap());
+        headers.insert(header::ETAG, HeaderValue::from_static("not a tag"));
+        assert!(encoded(&headers, "br", b"x").is_none());
     }
 }

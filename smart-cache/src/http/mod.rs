@@ -1,8 +1,10 @@
 //! Pure functions over headers: no I/O, no clock.
 
+pub(crate) mod accept_encoding;
 pub(crate) mod accept_language;
 pub(crate) mod cache_status;
 pub(crate) mod conditional;
+pub(crate) mod encoding;
 pub(crate) mod etag;
 pub(crate) mod hop_by_hop;
 pub(crate) mod quality;

@@ -8,7 +8,7 @@ pub(crate) struct Weighted<'a> {
 }
 
 /// What a member weighs that says nothing.
-const FULL: u16 = 1000;
+pub(crate) const FULL: u16 = 1000;
 
 /// The members of one line; `None` for one that is malformed. Empty ones do not count.
 pub(crate) fn members(line: &[u8]) -> impl Iterator<Item = Option<Weighted<'_>>> {

@@ -197,6 +197,7 @@ fn payload(target: &Target) -> Vec<u8> {
         status: StatusCode::OK,
         headers: HeaderMap::new(),
         body: Bytes::from_static(b"checkup"),
+        encoded: Vec::new(),
         created: std::time::SystemTime::now(),
         took: Duration::ZERO,
     };

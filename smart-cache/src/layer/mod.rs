@@ -238,6 +238,20 @@ impl CacheLayer {
         self
     }
 
+    /// The encodings in which bodies are kept ready beside the plain one, in the order of the
+    /// server's preference, joined by commas: `zstd`, `br`, `gzip`, each with its cargo feature
+    /// (`br` needs `brotli`); `-` for none. Without it the cache's setting, none by default.
+    ///
+    /// # Panics
+    /// When a name is none of these, or its feature is not on; the message says which.
+    pub fn encodings(mut self, names: &str) -> Self {
+        match crate::encode::parse(names) {
+            Ok(encodings) => self.settings.encodings = Some(encodings),
+            Err(allowed) => panic!("CacheLayer::encodings: {names:?} is not allowed: {allowed}"),
+        }
+        self
+    }
+
     /// Keeps the answers out of the process's own memory: every hit asks the backend.
     pub fn without_local_tier(mut self) -> Self {
         self.settings.local = false;

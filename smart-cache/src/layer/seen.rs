@@ -17,6 +17,7 @@ use http_body::Body as _;
 use super::settings::{Credentials, KeyRule, QuerySeen, Settings};
 use crate::asked::{Answerer, Asked};
 use crate::cache::SmartCache;
+use crate::encode;
 use crate::http::wants::Wants;
 use crate::key::{Identity, QueryRule, Seen, Variant};
 use crate::policy::{self, Bypass, Rules};
@@ -118,6 +119,8 @@ pub(super) fn ask(
             status: settings.status.clone(),
             vary: settings.vary.clone(),
             max_body: settings.max_body.unwrap_or(config.max_body),
+            encodings: encode::kept(settings.encodings, &settings.vary, config),
+            encode_from: config.encode_from,
         },
         ttl: settings.ttl,
         stale_if_error: settings.stale_if_error,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::request::Parts;
 
 use crate::cache::SmartCache;
+use crate::http::encoding::Encodings;
 use crate::key::Variant;
 use crate::listed::Listed;
 
@@ -36,6 +37,7 @@ pub(super) struct Settings {
     pub(super) stale_if_error: Option<Duration>,
     pub(super) status: Listed<u16>,
     pub(super) max_body: Option<u64>,
+    pub(super) encodings: Option<Encodings>,
     pub(super) local: bool,
     pub(super) home: Home,
 }
@@ -92,6 +94,7 @@ impl Settings {
             stale_if_error: None,
             status: Listed::default(),
             max_body: None,
+            encodings: None,
             local: true,
             home: Home::Router,
         }

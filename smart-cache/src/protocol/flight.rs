@@ -271,6 +271,7 @@ mod tests {
             headers: HeaderMap::new(),
             body: Bytes::from_static(b"x"),
             created: SystemTime::now(),
+            encoded: Vec::new(),
             took: Duration::from_secs(7),
         };
         leader.answer(&Arc::new(Entry::new(answer, true)));

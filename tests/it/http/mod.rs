@@ -2,6 +2,7 @@
 //! encoding; and what the cache says of itself.
 
 mod conditional;
+mod encodings;
 mod ranges;
 mod status;
 mod vary;
