@@ -11,7 +11,8 @@ use crate::expand::{Attributes, Names};
 use crate::handler::{Argument, Handler, Key, names_impl_trait};
 use crate::template::Template;
 use crate::values::{
-    CacheName, CratePath, Encodings, Local, MaxBody, Query, StaleIfError, Status, Tags, Ttl, Vary,
+    Audit, CacheName, CratePath, Encodings, Local, MaxBody, Query, StaleIfError, Status, Tags, Ttl,
+    Vary,
 };
 
 /// The arguments of `#[smart_cache]`.
@@ -30,6 +31,7 @@ pub(crate) struct SmartCache {
     local: Arg<Local>,
     max_body: Arg<MaxBody>,
     stale_if_error: Arg<StaleIfError>,
+    audit: Arg<Audit>,
     krate: Arg<CratePath>,
 }
 
@@ -46,6 +48,7 @@ impl Arguments for SmartCache {
         "local",
         "max_body",
         "stale_if_error",
+        "audit",
         "crate",
     ];
 
@@ -79,6 +82,7 @@ impl Arguments for SmartCache {
             "local" => &mut self.local,
             "max_body" => &mut self.max_body,
             "stale_if_error" => &mut self.stale_if_error,
+            "audit" => &mut self.audit,
             "crate" => &mut self.krate,
             _ => return None,
         })
@@ -123,6 +127,7 @@ impl Attributes for SmartCache {
         let vary = self.vary.get().map_or(&[][..], |vary| &vary.0);
         let status = self.status.get().map_or(&[][..], |status| &status.0);
         let local = self.local.get().is_none_or(|local| local.0);
+        let audit = self.audit.get().is_none_or(|audit| audit.0);
         let query = option(
             private,
             self.query.get().map(|query| {
@@ -172,6 +177,7 @@ impl Attributes for SmartCache {
                 max_body: #max_body,
                 stale_if_error_ms: #stale_if_error,
                 encodings: #encodings,
+                audit: #audit,
             };
             #private::inventory::submit! { #private::Handler(&SITE) }
             #private::Call::new(#context, &SITE, #private::type_name_of_val(&|| ()))

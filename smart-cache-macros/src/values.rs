@@ -19,6 +19,8 @@ pub(crate) struct Encodings(pub(crate) Vec<Ident>);
 pub(crate) struct Ttl(pub(crate) u64);
 /// `stale_if_error = "1h"`, in milliseconds.
 pub(crate) struct StaleIfError(pub(crate) u64);
+/// `audit = false`
+pub(crate) struct Audit(pub(crate) bool);
 /// `status(200, 404)`
 pub(crate) struct Status(pub(crate) Vec<u16>);
 /// `cache = "name"`
@@ -144,6 +146,14 @@ impl Value for CacheName {
 
 impl Value for Local {
     const EXAMPLE: &'static str = "local = false";
+
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        scalar::<Self, LitBool>(input).map(|literal| Self(literal.value))
+    }
+}
+
+impl Value for Audit {
+    const EXAMPLE: &'static str = "audit = false";
 
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         scalar::<Self, LitBool>(input).map(|literal| Self(literal.value))

@@ -30,6 +30,8 @@ pub(crate) struct Asked {
     pub(crate) wants: Wants,
     /// Whether the local tier may answer.
     pub(crate) local: bool,
+    /// Whether the handler may be run once more to compare what it says.
+    pub(crate) audit: bool,
 }
 
 /// What the log calls the one who answers a request.
@@ -105,6 +107,7 @@ impl Asked {
             },
             ttl: site.ttl_ms.map(Duration::from_millis),
             stale_if_error: site.stale_if_error_ms.map(Duration::from_millis),
+            audit: site.audit,
             is_head: shown.method == http::Method::HEAD,
             wants: std::mem::take(&mut shown.wants).without(site.vary),
             local: site.local,

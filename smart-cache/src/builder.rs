@@ -252,6 +252,19 @@ impl Builder {
         self
     }
 
+    /// The share of hits, from 0 to 1, whose handler is run once more in the background to compare
+    /// what it says with what was served; default 0. A difference although nothing was cleared is
+    /// an error in the log and counted, and the key is cleared. Handlers with side effects or
+    /// random output opt out with `audit = false`.
+    pub fn audit(mut self, share: f64) -> Self {
+        if config::SHARE.contains(&share) {
+            self.config.audit = share;
+        } else {
+            self.refuse(invalid("audit", share.to_string(), "from 0 to 1"));
+        }
+        self
+    }
+
     /// Whether the process counts among those that use the namespace; default true. `false` is for
     /// tools that look in: they announce no build, sweep only when told to, and leave no numbers.
     pub fn announce(mut self, announced: bool) -> Self {

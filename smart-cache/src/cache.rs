@@ -49,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) local: Option<LocalTier>,
     /// One walk over what clears left behind at a time; the sweep finds what is skipped.
     pub(crate) reclaiming: Arc<tokio::sync::Semaphore>,
+    /// Handlers that are run again to compare what they say, a few at a time.
+    pub(crate) audits: Arc<tokio::sync::Semaphore>,
     /// Why there is nothing behind this handle.
     broken: Option<ConfigError>,
     pub(crate) blocking_twin: OnceLock<Arc<dyn Backend>>,
@@ -115,6 +117,7 @@ impl SmartCache {
             pending: Arc::default(),
             counters: Counters::default(),
             reclaiming: Arc::new(tokio::sync::Semaphore::new(1)),
+            audits: Arc::new(tokio::sync::Semaphore::new(crate::audit::MOST_AT_ONCE)),
             broken,
             blocking_twin: OnceLock::new(),
             journal: Journal::default(),

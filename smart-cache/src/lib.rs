@@ -49,6 +49,7 @@ extern crate self as smart_cache;
 #[cfg(feature = "aide")]
 mod aide;
 mod asked;
+mod audit;
 pub mod backend;
 mod body;
 mod builder;

@@ -31,6 +31,7 @@ pub struct Site {
     pub max_body: Option<u64>,
     pub stale_if_error_ms: Option<u64>,
     pub encodings: Option<Encodings>,
+    pub audit: bool,
 }
 
 /// What the attribute says about one handler that clears.

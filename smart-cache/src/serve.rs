@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use tracing::Instrument as _;
 
 use crate::asked::Asked;
+use crate::audit;
 use crate::backend::{Lookup, Payload, Stale};
 use crate::cache::{Limits, SmartCache};
 use crate::entry::Entry;
@@ -59,7 +60,9 @@ async fn road<T: IntoResponse>(
     };
     let now = Instant::now();
     if let Some(entry) = local(cache, &asked, now) {
-        return hit(cache, &asked, &entry, now);
+        let response = hit(cache, &asked, &entry, now);
+        audit::consider(cache, &asked, run);
+        return response;
     }
     let asked = Request {
         target: asked.target(),
@@ -68,7 +71,11 @@ async fn road<T: IntoResponse>(
     let mut limits = cache.limits();
     for _ in 0..MOST_LOOKUPS {
         let missed = match find(cache, &asked, limits.patience).await {
-            Found::Entry(entry) => return hit(cache, asked.asked, &entry, Instant::now()),
+            Found::Entry(entry) => {
+                let response = hit(cache, asked.asked, &entry, Instant::now());
+                audit::consider(cache, asked.asked, run);
+                return response;
+            }
             Found::Expired(entry, stale) => {
                 return refresh::show(cache, &asked, &entry, stale, run).await;
             }

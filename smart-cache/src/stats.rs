@@ -63,6 +63,13 @@ pub struct Stats {
     pub lookups: u64,
     /// The time that these took together.
     pub lookup_time: Duration,
+    /// Hits whose handler was run again and said the same.
+    pub audits_same: u64,
+    /// Those where it said something else although nothing was cleared: something is wrong with
+    /// the program, and the log says with which key.
+    pub audits_different: u64,
+    /// Those that told nothing: cleared meanwhile, or the handler failed.
+    pub audits_unknown: u64,
     /// Stored entries that could not be read.
     pub corrupt: u64,
     /// Acknowledged clears.
@@ -160,6 +167,9 @@ impl Counters {
             refused_lease: all.refused_lease,
             refused_young: all.refused_young,
             failed_stores: all.failed_stores,
+            audits_same: all.audits_same,
+            audits_different: all.audits_different,
+            audits_unknown: all.audits_unknown,
             lookups: read(&self.lookups),
             lookup_time: Duration::from_micros(read(&self.lookup_micros)),
             corrupt: read(&self.corrupt),

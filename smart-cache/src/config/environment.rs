@@ -31,6 +31,7 @@ pub(crate) fn named_caches() -> Result<Vec<String>, ConfigError> {
 /// What may follow `SMART_REDIS_`.
 const VARIABLES: &[&str] = &[
     "APP_VERSION",
+    "AUDIT",
     "BACKEND",
     "CACHES",
     "DB",

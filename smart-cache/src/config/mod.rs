@@ -82,6 +82,8 @@ pub(crate) struct Config {
     pub(crate) server_id: Option<String>,
     /// Of the low-level API.
     pub(crate) values: ValueSettings,
+    /// The share of hits whose handler is run again, from 0 to 1.
+    pub(crate) audit: f64,
     /// Whether others are to know of this process.
     pub(crate) announce: bool,
 }
@@ -110,6 +112,7 @@ impl Default for Config {
             app_version: None,
             server_id: None,
             values: ValueSettings::default(),
+            audit: 0.0,
             announce: true,
         }
     }
@@ -196,6 +199,12 @@ impl Config {
                 *into = boolean(&value.text).ok_or_else(|| value.refuse("true or false"))?;
             }
         }
+        if let Some(value) = source.get("AUDIT")? {
+            config.audit = match value.text.parse() {
+                Ok(share) if SHARE.contains(&share) => share,
+                _ => return Err(value.refuse("a share of the hits from 0 to 1, such as 0.001")),
+            };
+        }
         if let Some(value) = source.get("APP_VERSION")? {
             check_version(&value.text).map_err(|allowed| value.refuse(allowed))?;
             config.app_version = Some(value.text);
@@ -220,6 +229,9 @@ impl Config {
 /// What a local tier's staleness may be: a heartbeat is a quarter of it.
 pub(crate) const STALENESS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(20)..=environment::LONGEST;
+
+/// What a share may be.
+pub(crate) const SHARE: std::ops::RangeInclusive<f64> = 0.0..=1.0;
 
 /// A namespace becomes the hash tag of every key, so braces would change the cluster slot.
 pub(crate) fn check_namespace(text: &str) -> Result<(), &'static str> {

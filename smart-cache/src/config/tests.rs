@@ -67,6 +67,8 @@ fn bad_values_name_the_variable_the_value_and_what_is_allowed() {
         ("SMART_REDIS_BACKEND", "mongo", "auto, redis, memory, off"),
         ("SMART_REDIS_NAMESPACE", "a{b}", "braces"),
         ("SMART_REDIS_MAX_BODY", "-3", "bytes"),
+        ("SMART_REDIS_AUDIT", "1.5", "from 0 to 1"),
+        ("SMART_REDIS_AUDIT", "nan", "from 0 to 1"),
         ("SMART_REDIS_MAX_VARIANTS", "0", "whole number"),
         (
             "SMART_REDIS_RESTART_AND_CLEAR_CACHE",

@@ -223,6 +223,13 @@ impl CacheLayer {
         self
     }
 
+    /// Keeps the service from being asked again to compare (`SMART_REDIS_AUDIT`): it has side
+    /// effects, or is never the same twice.
+    pub fn without_audit(mut self) -> Self {
+        self.settings.audit = false;
+        self
+    }
+
     /// The statuses that are stored; without it 200 alone. Never stored, whatever is listed: 1xx,
     /// 206, 304, 412, 416 and 5xx.
     pub fn status(mut self, statuses: impl IntoIterator<Item = u16>) -> Self {

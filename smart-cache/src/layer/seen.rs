@@ -124,6 +124,7 @@ pub(super) fn ask(
         },
         ttl: settings.ttl,
         stale_if_error: settings.stale_if_error,
+        audit: settings.audit,
         is_head: parts.method == Method::HEAD,
         wants: Wants::of(&parts.headers).without(&settings.vary),
         local: settings.local,

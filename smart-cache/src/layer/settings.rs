@@ -35,6 +35,7 @@ pub(super) struct Settings {
     pub(super) clears: Vec<OfRequest<Vec<String>>>,
     pub(super) ttl: Option<Duration>,
     pub(super) stale_if_error: Option<Duration>,
+    pub(super) audit: bool,
     pub(super) status: Listed<u16>,
     pub(super) max_body: Option<u64>,
     pub(super) encodings: Option<Encodings>,
@@ -92,6 +93,7 @@ impl Settings {
             clears: Vec::new(),
             ttl: None,
             stale_if_error: None,
+            audit: true,
             status: Listed::default(),
             max_body: None,
             encodings: None,
@@ -129,6 +131,7 @@ impl std::fmt::Debug for Settings {
             .field("cookies", &self.cookies)
             .field("ttl", &self.ttl)
             .field("stale_if_error", &self.stale_if_error)
+            .field("audit", &self.audit)
             .field("status", &&*self.status)
             .finish_non_exhaustive()
     }

@@ -63,6 +63,7 @@ const fn metric(
 const REQUESTS: &str = "smart_cache_requests_total";
 const SAVED: &str = "smart_cache_handler_microseconds_saved_total";
 const STORES: &str = "smart_cache_stores_total";
+const AUDITS: &str = "smart_cache_audits_total";
 const STORED_BYTES: &str = "smart_cache_stored_bytes_total";
 const CLEARS: &str = "smart_cache_clears_total";
 const CORRUPT: &str = "smart_cache_corrupt_total";
@@ -98,6 +99,12 @@ pub const METRICS: &[Metric] = &[
         Kind::Counter,
         &["handler", "key", "outcome"],
         "Stores by outcome: stored, cleared, lease-lost, young-tag, failed",
+    ),
+    metric(
+        AUDITS,
+        Kind::Counter,
+        &["handler", "key", "outcome"],
+        "Hits whose handler was run again (SMART_REDIS_AUDIT) by outcome: same, different (although nothing was cleared), unknown",
     ),
     metric(
         STORED_BYTES,
@@ -319,6 +326,13 @@ fn publish_handler(own: &[Label], line: &HandlerStats) {
         ("failed", line.failed_stores),
     ] {
         counter!(STORES, with(own, &[("outcome", outcome)])).absolute(count);
+    }
+    for (outcome, count) in [
+        ("same", line.audits_same),
+        ("different", line.audits_different),
+        ("unknown", line.audits_unknown),
+    ] {
+        counter!(AUDITS, with(own, &[("outcome", outcome)])).absolute(count);
     }
 }
 

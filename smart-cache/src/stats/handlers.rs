@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::{add, read};
 use tracing::Span;
 
+use crate::audit::Verdict;
 use crate::backend::Stored;
 use crate::cache::SmartCache;
 use crate::policy::Bypass;
@@ -128,6 +129,7 @@ pub(crate) struct HandlerCounts {
     refused_lease: AtomicU64,
     refused_young: AtomicU64,
     failed_stores: AtomicU64,
+    audits: [AtomicU64; 3],
 }
 
 impl HandlerCounts {
@@ -155,6 +157,7 @@ impl HandlerCounts {
             refused_lease: AtomicU64::new(0),
             refused_young: AtomicU64::new(0),
             failed_stores: AtomicU64::new(0),
+            audits: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
@@ -213,6 +216,10 @@ impl HandlerCounts {
         }
     }
 
+    pub(crate) fn audit(&self, verdict: Verdict) {
+        add(&self.audits[verdict as usize], 1);
+    }
+
     fn snapshot(&self) -> HandlerStats {
         let bypasses = Bypass::ALL
             .iter()
@@ -237,6 +244,9 @@ impl HandlerCounts {
             refused_lease: read(&self.refused_lease),
             refused_young: read(&self.refused_young),
             failed_stores: read(&self.failed_stores),
+            audits_same: read(&self.audits[Verdict::Same as usize]),
+            audits_different: read(&self.audits[Verdict::Different as usize]),
+            audits_unknown: read(&self.audits[Verdict::Unknown as usize]),
             last_asked: read(&self.asked).checked_sub(1).and_then(|millis| {
                 let ago = self
                     .born
@@ -291,6 +301,12 @@ pub struct HandlerStats {
     pub refused_young: u64,
     /// Stores that the backend did not acknowledge.
     pub failed_stores: u64,
+    /// Hits whose handler was run again (`SMART_REDIS_AUDIT`) and said the same.
+    pub audits_same: u64,
+    /// Those where it said something else although nothing was cleared; see the log.
+    pub audits_different: u64,
+    /// Those that told nothing: cleared meanwhile, or the handler failed.
+    pub audits_unknown: u64,
     /// When it was asked last, to the millisecond.
     pub last_asked: Option<SystemTime>,
 }
@@ -318,6 +334,9 @@ impl HandlerStats {
         self.refused_lease += other.refused_lease;
         self.refused_young += other.refused_young;
         self.failed_stores += other.failed_stores;
+        self.audits_same += other.audits_same;
+        self.audits_different += other.audits_different;
+        self.audits_unknown += other.audits_unknown;
         self.last_asked = self.last_asked.max(other.last_asked);
     }
 }

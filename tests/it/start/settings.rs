@@ -23,6 +23,7 @@ async fn each_bad_variable_stops_the_start_and_says_what_is_allowed() {
         ("LOCAL_CAPACITY", "much", "MiB"),
         ("LOCAL_STALENESS", "1us", "at least 20ms"),
         ("MAX_BODY", "-3", "bytes"),
+        ("AUDIT", "1.5", "from 0 to 1"),
         ("MAX_VARIANTS", "0", "whole number"),
         ("STATUS_HEADER", "7", "true or false"),
         ("APP_VERSION", "a:b", "colons"),
