@@ -95,6 +95,16 @@ async fn triggers_write_the_keys_of_old_and_new_rows_and_only_with_the_commit() 
                 "products",
             ],
         ),
+        (
+            "UPDATE OR REPLACE products SET id = 5 WHERE id = 11",
+            &[
+                "category:1",
+                "category:6",
+                "product:11",
+                "product:5",
+                "products",
+            ],
+        ),
         ("UPDATE products SET name = name WHERE id = 12345", &[]),
         ("BEGIN; UPDATE products SET name = 'y'; ROLLBACK", &[]),
     ] {
@@ -247,6 +257,23 @@ async fn twenty_thousand_rows_at_once_are_twenty_clears() {
         "{}",
         cache.stats().clears
     );
+}
+
+#[tokio::test]
+async fn a_row_that_a_hand_wrote_wrongly_does_not_hold_up_the_others() {
+    let (file, pool) = sqlite().await;
+    let cache = in_memory().await;
+    let app = catalogue(&cache, Products::Sqlite(pool.clone()));
+    outbox::create(&pool).await.unwrap();
+    kept(&app, 1).await;
+    file.shell("UPDATE products SET name = 'new' WHERE id = 1");
+    file.shell(
+        "INSERT INTO smart_cache_outbox (key, due, written) VALUES ('', 0, 0), ('product:1', 0, 0)",
+    );
+    let relay = relay(&cache, &pool);
+    relay.caught_up().await;
+    assert_eq!(shown(&app, 1).await.0, "new");
+    assert_eq!(outbox::status(&pool).await.unwrap().pending, 0);
 }
 
 #[tokio::test]

@@ -204,7 +204,12 @@ impl Source for PostgresSource {
             for row in rows {
                 if row.try_get(2)? {
                     ids.push(row.try_get::<i64, _>(0)?);
-                    keys.extend(row.try_get::<Vec<String>, _>(1)?);
+                    // NULL is no key; only a hand could have written it.
+                    keys.extend(
+                        row.try_get::<Vec<Option<String>>, _>(1)?
+                            .into_iter()
+                            .flatten(),
+                    );
                 }
             }
             if ids.is_empty() {

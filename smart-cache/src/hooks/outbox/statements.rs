@@ -396,7 +396,15 @@ CREATE TABLE IF NOT EXISTS smart_cache_relay (
                 format!("({})", columns.join(" AND "))
             })
             .collect();
-        let from = format!(" FROM {table} AS r WHERE {}", same.join(" OR "));
+        let mut from = format!(" FROM {table} AS r WHERE ({})", same.join(" OR "));
+        if let ("UPDATE", Some(columns)) = (event, triggers.unique.first()) {
+            // The row itself is the business of the other trigger.
+            let itself: Vec<String> = columns
+                .iter()
+                .map(|column| format!("r.{0} = OLD.{0}", name(column)))
+                .collect();
+            from.push_str(&format!(" AND ({}) IS NOT TRUE", itself.join(" AND ")));
+        }
         let body = write(triggers, &["r"], &from);
         let text = format!(
             "CREATE TRIGGER {} BEFORE {event} ON {table} BEGIN\n{body}END",
