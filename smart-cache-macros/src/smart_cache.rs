@@ -11,8 +11,8 @@ use crate::expand::{Attributes, Names};
 use crate::handler::{Argument, Handler, Key, names_impl_trait};
 use crate::template::Template;
 use crate::values::{
-    Audit, CacheName, CratePath, Encodings, Local, MaxBody, Query, StaleIfError, Status, Tags, Ttl,
-    Vary,
+    Audit, CacheName, CratePath, Encodings, HonourFreshness, Local, MaxBody, Query, StaleIfError,
+    Status, Tags, Ttl, Vary,
 };
 
 /// The arguments of `#[smart_cache]`.
@@ -26,6 +26,7 @@ pub(crate) struct SmartCache {
     vary: Arg<Vary>,
     encodings: Arg<Encodings>,
     ttl: Arg<Ttl>,
+    honour_freshness: Arg<HonourFreshness>,
     status: Arg<Status>,
     cache: Arg<CacheName>,
     local: Arg<Local>,
@@ -43,6 +44,7 @@ impl Arguments for SmartCache {
         "vary",
         "encodings",
         "ttl",
+        "honour_freshness",
         "status",
         "cache",
         "local",
@@ -77,6 +79,7 @@ impl Arguments for SmartCache {
             "vary" => &mut self.vary,
             "encodings" => &mut self.encodings,
             "ttl" => &mut self.ttl,
+            "honour_freshness" => &mut self.honour_freshness,
             "status" => &mut self.status,
             "cache" => &mut self.cache,
             "local" => &mut self.local,
@@ -126,6 +129,7 @@ impl Attributes for SmartCache {
             .map(|tag| text(tag.source()));
         let vary = self.vary.get().map_or(&[][..], |vary| &vary.0);
         let status = self.status.get().map_or(&[][..], |status| &status.0);
+        let honour_freshness = self.honour_freshness.get().is_some_and(|honour| honour.0);
         let local = self.local.get().is_none_or(|local| local.0);
         let audit = self.audit.get().is_none_or(|audit| audit.0);
         let query = option(
@@ -171,6 +175,7 @@ impl Attributes for SmartCache {
                 query: #query,
                 vary: &[#(#vary),*],
                 ttl_ms: #ttl,
+                honour_freshness: #honour_freshness,
                 status: &[#(#status),*],
                 cache: #cache,
                 local: #local,

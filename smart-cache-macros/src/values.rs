@@ -27,6 +27,8 @@ pub(crate) struct Status(pub(crate) Vec<u16>);
 pub(crate) struct CacheName(pub(crate) String);
 /// `local = false`
 pub(crate) struct Local(pub(crate) bool);
+/// `honour_freshness = true`
+pub(crate) struct HonourFreshness(pub(crate) bool);
 /// `max_body = "1MiB"`, in bytes.
 pub(crate) struct MaxBody(pub(crate) u64);
 /// `crate = my_reexports::smart_cache`
@@ -154,6 +156,14 @@ impl Value for Local {
 
 impl Value for Audit {
     const EXAMPLE: &'static str = "audit = false";
+
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        scalar::<Self, LitBool>(input).map(|literal| Self(literal.value))
+    }
+}
+
+impl Value for HonourFreshness {
+    const EXAMPLE: &'static str = "honour_freshness = true";
 
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         scalar::<Self, LitBool>(input).map(|literal| Self(literal.value))

@@ -104,6 +104,7 @@ impl Asked {
                 max_body: site.max_body.unwrap_or(config.max_body),
                 encodings: encode::kept(site.encodings, site.vary, config),
                 encode_from: config.encode_from,
+                honour_freshness: site.honour_freshness,
             },
             ttl: site.ttl_ms.map(Duration::from_millis),
             stale_if_error: site.stale_if_error_ms.map(Duration::from_millis),

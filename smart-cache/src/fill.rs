@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::response::Parts;
 use tracing::{Instrument as _, Span};
 
+use crate::asked::Asked;
 use crate::backend::{Filling, Stored};
 use crate::body::{Buffered, buffer};
 use crate::cache::SmartCache;
@@ -21,7 +22,7 @@ use crate::http::cache_status::Status;
 use crate::http::encoding::Encodings;
 use crate::http::hop_by_hop;
 use crate::observe::{self, Timed, Timer};
-use crate::policy::{self, Bypass, Rules};
+use crate::policy::{self, Bypass};
 use crate::protocol::flight::Leader;
 use crate::protocol::lease::HeldLease;
 use crate::protocol::open;
@@ -76,13 +77,17 @@ pub(crate) async fn try_fill<T: IntoResponse>(
     // Making the response and reading its body are the handler's work too: what they say that
     // they depend on is heard.
     let judged = scope
-        .hear(async { judge(handler.await.into_response(), &asked.asked.rules).await })
+        .hear(async { judge(handler.await.into_response(), asked.asked).await })
         .instrument(cache.span.clone())
         .await;
     let found = scope.found(&asked.target);
-    let (mut parts, body) = match judged {
+    let Kept {
+        mut parts,
+        body,
+        ttl,
+    } = match judged {
         Ok(kept) if asked.target.tags.len() + found.len() <= MAX_TAGS => kept,
-        Ok((parts, body)) => {
+        Ok(Kept { parts, body, .. }) => {
             lead.uncacheable();
             return Outcome::Refused(Bypass::Tags, Response::from_parts(parts, body.into()));
         }
@@ -135,7 +140,7 @@ pub(crate) async fn try_fill<T: IntoResponse>(
         answer,
         encodings,
         max_body: rules.max_body,
-        ttl: asked.asked.ttl,
+        ttl,
         request: asked.asked.form.in_words(),
     };
     filled.land(lead);
@@ -152,19 +157,30 @@ pub(crate) async fn try_fill<T: IntoResponse>(
     Outcome::Stored(status, response)
 }
 
+/// What may be stored, its body in one piece.
+struct Kept {
+    parts: Parts,
+    body: Bytes,
+    /// `None`: until it is cleared.
+    ttl: Option<Duration>,
+}
+
 /// A response whose body is in one piece and which may be stored; else why not, and the response
 /// as it was.
-async fn judge(response: Response, rules: &Rules) -> Result<(Parts, Bytes), (Bypass, Response)> {
-    let (parts, body) = response.into_parts();
-    let mut allowed = policy::response(parts.status, &parts.headers, rules);
+async fn judge(response: Response, asked: &Asked) -> Result<Kept, (Bypass, Response)> {
+    let ((parts, body), rules) = (response.into_parts(), &asked.rules);
+    let now = SystemTime::now();
+    let mut allowed = policy::response(parts.status, &parts.headers, rules)
+        .and_then(|()| policy::lifetime(parts.status, &parts.headers, rules, asked.ttl, now));
     if !parts.extensions.is_empty() {
         allowed = allowed.and(Err(Bypass::Extensions));
     }
-    if let Err(bypass) = allowed {
-        return Err((bypass, Response::from_parts(parts, body)));
-    }
+    let ttl = match allowed {
+        Ok(ttl) => ttl,
+        Err(bypass) => return Err((bypass, Response::from_parts(parts, body))),
+    };
     match buffer(body, rules).await {
-        Buffered::Whole(body) => Ok((parts, body)),
+        Buffered::Whole(body) => Ok(Kept { parts, body, ttl }),
         Buffered::Refused(bypass, body) => Err((bypass, Response::from_parts(parts, body))),
     }
 }

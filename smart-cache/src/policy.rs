@@ -2,9 +2,12 @@
 //!
 //! Each refusal is a [`Bypass`] with a word that is shown in `Cache-Status` and counted.
 
+use std::time::{Duration, SystemTime};
+
 use http::{HeaderMap, Method, StatusCode, header};
 
 use crate::http::encoding::Encodings;
+use crate::http::freshness;
 use crate::listed::Listed;
 
 /// Why a request was not answered from the cache, or its answer not stored.
@@ -60,11 +63,13 @@ pub enum Bypass {
     RequestBody,
     /// The request asks for another protocol on its connection.
     Upgrade,
+    /// The answer says that it is not fresh, and the handler's rules are to honour that.
+    Expired,
 }
 
 impl Bypass {
     /// How many reasons there are.
-    pub(crate) const COUNT: usize = 24;
+    pub(crate) const COUNT: usize = 25;
 
     /// All of them, in the order of their numbers.
     pub(crate) const ALL: [Self; Self::COUNT] = [
@@ -92,6 +97,7 @@ impl Bypass {
         Self::Cookie,
         Self::RequestBody,
         Self::Upgrade,
+        Self::Expired,
     ];
 
     /// The word shown in `Cache-Status` and used as a label.
@@ -122,6 +128,7 @@ impl Bypass {
             Self::Cookie => "cookie",
             Self::RequestBody => "request-body",
             Self::Upgrade => "upgrade",
+            Self::Expired => "expired",
         }
     }
 }
@@ -139,6 +146,8 @@ pub(crate) struct Rules {
     pub(crate) encodings: Encodings,
     /// Bytes that a body must have for that.
     pub(crate) encode_from: u64,
+    /// Whether an answer is kept no longer than it says itself.
+    pub(crate) honour_freshness: bool,
 }
 
 /// Whether a request may use the cache at all.
@@ -169,6 +178,29 @@ pub(crate) fn response(
         return Err(Bypass::Vary);
     }
     Ok(())
+}
+
+/// How long an answer may be kept, and whether at all: `ttl` or for ever, but where its own words
+/// are honoured no longer than those say.
+pub(crate) fn lifetime(
+    status: StatusCode,
+    headers: &HeaderMap,
+    rules: &Rules,
+    ttl: Option<Duration>,
+    now: SystemTime,
+) -> Result<Option<Duration>, Bypass> {
+    if !rules.honour_freshness {
+        return Ok(ttl);
+    }
+    match freshness::left(headers, now) {
+        Some(Duration::ZERO) => Err(Bypass::Expired),
+        Some(left) => Ok(Some(ttl.map_or(left, |ttl| ttl.min(left)))),
+        // Without a word only what is usually kept is kept.
+        None if status != StatusCode::OK || freshness::must_be_fresh(headers) => {
+            Err(Bypass::Expired)
+        }
+        None => Ok(ttl),
+    }
 }
 
 /// Whether a body of this length may be stored; `None` is a stream.
@@ -221,6 +253,7 @@ mod tests {
         max_body: 10,
         encodings: Encodings::of(&[]),
         encode_from: 0,
+        honour_freshness: false,
     };
 
     #[track_caller]
@@ -284,6 +317,51 @@ mod tests {
         assert!(allowed(200) && allowed(404));
         for status in [500, 206, 304, 412, 416, 201] {
             assert!(!allowed(status), "{status}");
+        }
+    }
+
+    #[test]
+    fn an_answers_own_words_count_only_where_they_are_honoured() {
+        let honouring = Rules {
+            honour_freshness: true,
+            ..RULES
+        };
+        let lifetime = |rules: &Rules, status, control: &str, ttl| {
+            let headers = [(header::CACHE_CONTROL, control.parse().unwrap())];
+            lifetime(
+                status,
+                &headers.into_iter().collect(),
+                rules,
+                ttl,
+                SystemTime::UNIX_EPOCH,
+            )
+        };
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let (ok, missing) = (StatusCode::OK, StatusCode::NOT_FOUND);
+        for control in ["max-age=60", "max-age=0", "must-revalidate", ""] {
+            assert_eq!(lifetime(&RULES, ok, control, None), Ok(None));
+            assert_eq!(
+                lifetime(&RULES, missing, control, seconds(5)),
+                Ok(seconds(5))
+            );
+        }
+        for (status, control, ttl, expected) in [
+            (ok, "max-age=60", None, Ok(seconds(60))),
+            (ok, "max-age=60", seconds(5), Ok(seconds(5))),
+            (ok, "max-age=5", seconds(60), Ok(seconds(5))),
+            (ok, "max-age=0", None, Err(Bypass::Expired)),
+            (ok, "must-revalidate", seconds(5), Err(Bypass::Expired)),
+            (ok, "must-revalidate, max-age=5", None, Ok(seconds(5))),
+            (ok, "", None, Ok(None)),
+            (ok, "", seconds(5), Ok(seconds(5))),
+            (missing, "", None, Err(Bypass::Expired)),
+            (missing, "max-age=5", None, Ok(seconds(5))),
+        ] {
+            assert_eq!(
+                lifetime(&honouring, status, control, ttl),
+                expected,
+                "{status} {control:?} {ttl:?}"
+            );
         }
     }
 

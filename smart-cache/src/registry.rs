@@ -25,6 +25,7 @@ pub struct Site {
     pub query: Option<&'static [&'static str]>,
     pub vary: &'static [&'static str],
     pub ttl_ms: Option<u64>,
+    pub honour_freshness: bool,
     pub status: &'static [u16],
     pub cache: Option<&'static str>,
     pub local: bool,

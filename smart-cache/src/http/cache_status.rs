@@ -58,6 +58,7 @@ impl Status {
                 Bypass::Cookie => "smart-cache; fwd=bypass; detail=cookie",
                 Bypass::RequestBody => "smart-cache; fwd=bypass; detail=request-body",
                 Bypass::Upgrade => "smart-cache; fwd=bypass; detail=upgrade",
+                Bypass::Expired => "smart-cache; fwd=bypass; detail=expired",
             },
         })
     }

@@ -6,6 +6,7 @@ pub(crate) mod cache_status;
 pub(crate) mod conditional;
 pub(crate) mod encoding;
 pub(crate) mod etag;
+pub(crate) mod freshness;
 pub(crate) mod hop_by_hop;
 pub(crate) mod quality;
 pub(crate) mod range;

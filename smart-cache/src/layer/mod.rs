@@ -230,6 +230,18 @@ impl CacheLayer {
         self
     }
 
+    /// Keeps an answer no longer than it says itself: by `s-maxage`, `max-age` or `Expires`, its `Age`
+    /// taken off. One that has no time left, must be fresh (`must-revalidate`) without saying for how
+    /// long, or has another status than 200 and says nothing, is not stored (`detail=expired`). A 200
+    /// that says nothing stays until it is cleared, or for the [`ttl`](Self::ttl).
+    ///
+    /// For what stands in front of other people's services: without this option what an answer says
+    /// to browsers does not count, since it is cleared when it is wrong.
+    pub fn honour_freshness(mut self) -> Self {
+        self.settings.honour_freshness = true;
+        self
+    }
+
     /// The statuses that are stored; without it 200 alone. Never stored, whatever is listed: 1xx,
     /// 206, 304, 412, 416 and 5xx.
     pub fn status(mut self, statuses: impl IntoIterator<Item = u16>) -> Self {

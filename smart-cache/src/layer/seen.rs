@@ -121,6 +121,7 @@ pub(super) fn ask(
             max_body: settings.max_body.unwrap_or(config.max_body),
             encodings: encode::kept(settings.encodings, &settings.vary, config),
             encode_from: config.encode_from,
+            honour_freshness: settings.honour_freshness,
         },
         ttl: settings.ttl,
         stale_if_error: settings.stale_if_error,
