@@ -170,7 +170,7 @@ struct Kept {
 async fn judge(response: Response, asked: &Asked) -> Result<Kept, (Bypass, Response)> {
     let ((parts, body), rules) = (response.into_parts(), &asked.rules);
     let now = SystemTime::now();
-    let mut allowed = policy::response(parts.status, &parts.headers, rules)
+    let mut allowed = policy::response(parts.status, &parts.headers, rules, &asked.form.headers())
         .and_then(|()| policy::lifetime(parts.status, &parts.headers, rules, asked.ttl, now));
     if !parts.extensions.is_empty() {
         allowed = allowed.and(Err(Bypass::Extensions));

@@ -44,7 +44,28 @@ impl Form {
 
     /// The key and the tags, in the order in which they were written.
     pub(crate) fn names(&self) -> (Option<&str>, Vec<&str>) {
-        let (mut key, mut tags, mut rest) = (None, Vec::new(), self.0.as_slice());
+        let (mut key, mut tags) = (None, Vec::new());
+        self.each(|tag, bytes| match tag {
+            tag::KEY => key = std::str::from_utf8(bytes).ok(),
+            tag::TAG => tags.extend(std::str::from_utf8(bytes)),
+            _ => {}
+        });
+        (key, tags)
+    }
+
+    /// The headers that tell answers apart.
+    pub(crate) fn headers(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        self.each(|tag, bytes| {
+            if tag == tag::HEADER {
+                names.extend(std::str::from_utf8(bytes));
+            }
+        });
+        names
+    }
+
+    fn each<'f>(&'f self, mut field: impl FnMut(u8, &'f [u8])) {
+        let mut rest = self.0.as_slice();
         while let Some((tag, tail)) = rest.split_first() {
             rest = tail;
             if matches!(
@@ -57,13 +78,8 @@ impl Form {
                 break;
             };
             rest = tail;
-            match *tag {
-                tag::KEY => key = std::str::from_utf8(bytes).ok(),
-                tag::TAG => tags.extend(std::str::from_utf8(bytes)),
-                _ => {}
-            }
+            field(*tag, bytes);
         }
-        (key, tags)
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::fmt::{Arguments, Display, Write as _};
 
+use http::{HeaderMap, HeaderName};
+
 /// Collects what the parts of a request show ([`KeyPart`](crate::KeyPart)) into the variant.
 ///
 /// The request's path, the handler's identity and its state type are in every variant and need
@@ -91,13 +93,29 @@ impl Variant {
         }
     }
 
-    /// Adds a header with all its lines, and nothing when there is none.
-    pub(crate) fn header(&mut self, name: &http::HeaderName, headers: &http::HeaderMap) {
+    /// Adds a header of the request with all its lines, byte for byte; its absence counts too. An
+    /// answer that says in `Vary` that it depends on this header may then be stored.
+    ///
+    /// # Example
+    /// ```
+    /// use axum::http::{HeaderMap, HeaderName};
+    /// use smart_cache::{KeyPart, Variant};
+    ///
+    /// /// An extractor that reads one header.
+    /// struct Colour(HeaderMap);
+    ///
+    /// impl KeyPart for Colour {
+    ///     fn show(&self, variant: &mut Variant) {
+    ///         variant.header(&HeaderName::from_static("x-colour"), &self.0);
+    ///     }
+    /// }
+    /// ```
+    pub fn header(&mut self, name: &HeaderName, headers: &HeaderMap) {
+        self.bytes_field(tag::HEADER, name.as_str().as_bytes());
         let mut lines = headers.get_all(name).iter().peekable();
         if lines.peek().is_none() {
-            return;
+            self.bytes.push(tag::HEADER_ABSENT);
         }
-        self.bytes_field(tag::HEADER, name.as_str().as_bytes());
         for line in lines {
             self.bytes_field(tag::VALUE, line.as_bytes());
         }

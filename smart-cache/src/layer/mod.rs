@@ -217,7 +217,6 @@ impl CacheLayer {
     /// After a soft clear ([`expire_cache`](crate::expire_cache)), for how long the last good
     /// answer outlives refreshes that fail with a 5xx or a panic. Without it the first failure
     /// ends it.
-    #[must_use]
     pub fn stale_if_error(mut self, limit: Duration) -> Self {
         self.settings.stale_if_error = Some(limit);
         self

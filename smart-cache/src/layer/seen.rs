@@ -190,7 +190,7 @@ fn show(variant: &mut Variant, settings: &Settings, parts: &Parts) {
         || current.scheme() != sent.scheme()
         || current.query() != sent.query();
     optional(variant, is_rewritten.then_some(current));
-    for name in &TARGETS {
+    for name in TARGETS.iter().filter(|name| headers.contains_key(*name)) {
         variant.header(name, headers);
     }
     forwarded(variant, headers);
