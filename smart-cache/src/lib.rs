@@ -40,6 +40,8 @@
 //! | `compression` | all three | no |
 //! | `axum-extra` | [`KeyPart`] for the extractors of axum-extra | no |
 //! | `aide` | documentation of cached handlers by aide | no |
+//! | `sqlx-sqlite`, `sqlx-postgres` | [`hooks`]: transactions of sqlx that clear after their commit, the outbox, triggers | no |
+//! | `sqlx-mysql` | [`hooks`]: transactions alone | no |
 //! | `metrics` | counts and durations through the `metrics` facade ([`observe`]): a registration and a record for each round trip, nothing for a hit of the local tier | no |
 //! | `testing` | [`testing`]: assertions, a recorder and a failing backend for the tests of programs that cache | no |
 
