@@ -58,6 +58,9 @@ fn never_cleared() -> Vec<&'static str> {
 
 #[tokio::test]
 async fn handlers_that_nothing_clears_are_listed_until_something_does() {
+    let _mounted: Router = Router::new()
+        .route("/lonely/{id}", on_get(lonely))
+        .route("/triggered/{id}", on_get(triggered));
     assert_eq!(never_cleared(), ["lonely", "triggered"]);
     let (_file, pool) = sqlite().await;
     let triggers = Triggers::on("products", ["triggered:{id}"]).unwrap();
