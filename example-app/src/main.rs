@@ -1,9 +1,10 @@
 //! A shop on SQLite that starts with nothing installed: `cargo run -p example-app`.
 //!
-//! Its own variables are `PORT` (3000; 0 lets the system choose), `SHOP_DB` (`shop.db`) and
-//! `RUST_LOG` (`info`); those of the cache begin with `SMART_REDIS_`. The first start fills the
+//! Its own variables are `PORT` (3000; 0 lets the system choose), `SHOP_DB` (`shop.db`),
+//! `ADMIN_USER` (`admin`), `ADMIN_PASSWORD` (made up and printed when absent) and `RUST_LOG` (`info`); those of the cache begin with `SMART_REDIS_`. The first start fills the
 //! database with a catalogue that is the same on every machine.
 
+mod admin;
 mod app;
 mod assets;
 mod cart;
@@ -55,6 +56,8 @@ enum StartError {
     Hooks(#[from] smart_cache::hooks::outbox::OutboxError),
     #[error("cannot listen on port {port}: {source}; set PORT to a free one")]
     Listen { port: u16, source: std::io::Error },
+    #[error("the system gave no random bytes for a password: {0}; set ADMIN_PASSWORD")]
+    Random(#[from] getrandom::Error),
     #[error("the server stopped: {0}")]
     Serve(std::io::Error),
     #[error("cannot listen for the stop signals: {0}")]
@@ -93,8 +96,10 @@ async fn run() -> Result<(), StartError> {
     let stopped = stop_signal()?;
     tracing::info!("the cache is {}", cache.describe());
     tracing::info!("the shop is open at http://{address}");
+    tracing::info!("its cache is shown at http://{address}{}", admin::PATH);
 
-    axum::serve(listener, app::app(db.clone(), clears))
+    let shop = app::app(db.clone(), clears).merge(admin::router(cache)?);
+    axum::serve(listener, shop)
         .with_graceful_shutdown(stopped)
         .await
         .map_err(StartError::Serve)?;

@@ -127,6 +127,10 @@ pub(crate) async fn try_fill<T: IntoResponse>(
     } else {
         Status::Missed
     };
+    let request = asked.asked.form.in_words();
+    cache
+        .counts
+        .seen_at(request.split(['?', ' ']).next().unwrap_or_default());
     let filled = Filled {
         cache: cache.cache.clone(),
         counts: Arc::clone(cache.counts),
@@ -141,7 +145,7 @@ pub(crate) async fn try_fill<T: IntoResponse>(
         encodings,
         max_body: rules.max_body,
         ttl,
-        request: asked.asked.form.in_words(),
+        request,
     };
     filled.land(lead);
     let offer = Offer {

@@ -39,6 +39,7 @@
 //! | `zstd`, `brotli`, `gzip` | encoded bodies stored beside the plain one: `encodings(..)`; each pulls in its encoder | no |
 //! | `compression` | all three | no |
 //! | `axum-extra` | [`KeyPart`] for the extractors of axum-extra | no |
+//! | `admin` | [`admin`]: the page for operators | no |
 //! | `aide` | documentation of cached handlers by aide | no |
 //! | `sqlx-sqlite`, `sqlx-postgres` | [`hooks`]: transactions of sqlx that clear after their commit, the outbox, triggers | no |
 //! | `sqlx-mysql` | [`hooks`]: transactions alone | no |
@@ -48,6 +49,8 @@
 // The attributes name this crate by its own name, also in its own examples and tests.
 extern crate self as smart_cache;
 
+#[cfg(feature = "admin")]
+pub mod admin;
 #[cfg(feature = "aide")]
 mod aide;
 mod asked;

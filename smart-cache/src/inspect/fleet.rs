@@ -115,6 +115,8 @@ pub struct HandlerReport {
     pub handler: String,
     /// The template of its key.
     pub key: String,
+    /// The path of the newest request that missed; of the reading process alone.
+    pub path: Option<String>,
     /// When it was asked last, in milliseconds since the epoch.
     pub asked_ms: Option<u64>,
     /// What became of its requests.
@@ -292,6 +294,7 @@ impl KeptHandler {
         HandlerReport {
             handler: known.map(|known| known.handler.clone()).unwrap_or_default(),
             key: known.map(|known| known.key.clone()).unwrap_or_default(),
+            path: None,
             asked_ms: self.asked_ms,
             total: Tally {
                 hits: self.hits,
@@ -320,6 +323,12 @@ static HANDLERS: LazyLock<Vec<HandlerReport>> = LazyLock::new(|| {
     cached.into_iter().map(report).collect()
 });
 
+/// The handlers that this build knows, with nothing counted.
+#[cfg(feature = "admin")]
+pub(crate) fn known_handlers() -> &'static [HandlerReport] {
+    &HANDLERS
+}
+
 impl HandlerReport {
     fn named(handler: String, key: String) -> Self {
         let hash = blake3::hash(format!("{handler}\n{key}").as_bytes());
@@ -340,6 +349,7 @@ impl From<&HandlerStats> for HandlerReport {
             module => format!("{module}::{}", stats.name),
         };
         Self {
+            path: stats.path.clone(),
             asked_ms: stats.last_asked.map(epoch_millis),
             total: stats.into(),
             ..Self::named(name, stats.key.clone())

@@ -121,6 +121,18 @@ impl PendingClears {
         self.count.load(Ordering::Acquire)
     }
 
+    /// Some of the keys and tags whose clears are pending, for operators; a clear of everything is
+    /// `everything`.
+    #[cfg(feature = "admin")]
+    pub(crate) fn names(&self) -> Vec<String> {
+        const SHOWN: usize = 100;
+        let wishes = self.wishes();
+        let all = wishes.all.is_some().then(|| "everything".to_owned());
+        let mut names: Vec<String> = wishes.keys.keys().take(SHOWN).cloned().collect();
+        names.sort_unstable();
+        all.into_iter().chain(names).collect()
+    }
+
     /// Whether an entry depends on something that should be gone.
     pub(crate) fn distrusts(&self, target: &Target, dynamic: &[Arc<str>]) -> bool {
         if self.len() == 0 {

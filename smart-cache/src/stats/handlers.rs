@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{add, read};
@@ -112,6 +112,8 @@ pub(crate) struct HandlerCounts {
     place: (Box<str>, u32),
     pub(crate) key: Arc<str>,
     born: Instant,
+    /// The path of the newest request that missed.
+    path: Mutex<Option<Box<str>>>,
     /// Milliseconds after `born`, and one; 0: never.
     asked: AtomicU64,
     hits: AtomicU64,
@@ -141,6 +143,7 @@ impl HandlerCounts {
             place: (of.place.0.into(), of.place.1),
             key: of.key.into(),
             born: Instant::now(),
+            path: Mutex::new(None),
             asked: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             local_hits: AtomicU64::new(0),
@@ -182,6 +185,11 @@ impl HandlerCounts {
     pub(crate) fn miss(&self) {
         add(&self.misses, 1);
         self.asked(Instant::now());
+    }
+
+    /// Remembers where it was asked: only a miss has the time.
+    pub(crate) fn seen_at(&self, path: &str) {
+        *self.path.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.into());
     }
 
     pub(crate) fn collapsed(&self, now: Instant) {
@@ -229,6 +237,12 @@ impl HandlerCounts {
             name: self.name.to_string(),
             place: (self.place.0.to_string(), self.place.1),
             key: self.key.to_string(),
+            path: self
+                .path
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .as_deref()
+                .map(str::to_owned),
             hits: read(&self.hits),
             local_hits: read(&self.local_hits),
             misses: read(&self.misses),
@@ -270,6 +284,8 @@ pub struct HandlerStats {
     pub place: (String, u32),
     /// The template of its key.
     pub key: String,
+    /// The path of the newest request that missed, before any router has stripped a prefix.
+    pub path: Option<String>,
     /// Requests answered from the cache.
     pub hits: u64,
     /// Those of them that the local tier answered, without a round trip.

@@ -1,0 +1,72 @@
+//! Small plots of the last ten minutes, as inline SVG: a line over a soft area.
+
+use std::time::SystemTime;
+
+use maud::{Markup, html};
+
+use super::history::{SPAN, Sample};
+
+const WIDTH: f64 = 300.0;
+const HEIGHT: f64 = 56.0;
+
+/// A plot of one number of each sample; `most` is the top of the scale, where it has one, and
+/// `summary` says in words what is seen.
+pub(super) fn plot(
+    samples: &[Sample],
+    value: impl Fn(&Sample) -> Option<f64>,
+    most: Option<f64>,
+    summary: &str,
+) -> Markup {
+    let newest = samples
+        .last()
+        .map_or(SystemTime::UNIX_EPOCH, |sample| sample.at);
+    let points: Vec<Option<(f64, f64)>> = samples
+        .iter()
+        .map(|sample| {
+            let age = newest.duration_since(sample.at).unwrap_or_default();
+            let x = WIDTH * (1.0 - age.as_secs_f64() / SPAN.as_secs_f64());
+            Some((x.max(0.0), value(sample)?))
+        })
+        .collect();
+    let highest = points
+        .iter()
+        .flatten()
+        .map(|point| point.1)
+        .fold(0.0, f64::max);
+    let top = most.unwrap_or(highest).max(f64::MIN_POSITIVE);
+    let y = |value: f64| HEIGHT - 2.0 - (HEIGHT - 4.0) * (value / top).clamp(0.0, 1.0);
+    html! {
+        svg.plot role="img" aria-label=(summary) viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) preserveAspectRatio="none" {
+            // Where nothing was measured there is a gap, not a line through it.
+            @for run in points.split(Option::is_none).filter(|run| !run.is_empty()) {
+                @let run: Vec<(f64, f64)> = run.iter().flatten().map(|(x, value)| (*x, y(*value))).collect();
+                path.area d=(area(&run)) {}
+                path.line d=(line(&run)) {}
+            }
+        }
+    }
+}
+
+fn line(run: &[(f64, f64)]) -> String {
+    let mut path = String::new();
+    for (at, (x, y)) in run.iter().enumerate() {
+        path.push_str(&format!("{}{x:.1} {y:.1}", if at == 0 { "M" } else { "L" }));
+    }
+    if run.len() == 1 {
+        // A single point is seen as a dot, by the line's round cap.
+        path.push_str("h0.1");
+    }
+    path
+}
+
+fn area(run: &[(f64, f64)]) -> String {
+    let (Some(first), Some(last)) = (run.first(), run.last()) else {
+        return String::new();
+    };
+    format!(
+        "{}L{:.1} {HEIGHT}L{:.1} {HEIGHT}Z",
+        line(run),
+        last.0,
+        first.0
+    )
+}

@@ -1,0 +1,173 @@
+// The admin page in a real browser: `node admin.mjs ADMIN_URL SHOP_URL EVIL_URL`.
+//
+// Prints a line for each check and fails at the first one that does not hold. With SCREENSHOTS set to a
+// folder, what was seen is left there.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import puppeteer from "puppeteer-core";
+
+const [admin, shop, evil] = process.argv.slice(2);
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const account = { username: "admin", password: "secret" };
+const folder = process.env.SCREENSHOTS;
+
+const browser = await puppeteer.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  // As root, in a container, there is no other way.
+  args: ["--no-sandbox", "--disable-dev-shm-usage", "--font-render-hinting=none"],
+});
+
+async function check(name, steps) {
+  const began = Date.now();
+  // A context of its own: no cookies, no password, nothing cached.
+  const context = await browser.createBrowserContext();
+  const page = await context.newPage();
+  page.setDefaultTimeout(20_000);
+  const complaints = [];
+  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  try {
+    await steps(page, complaints);
+  } catch (error) {
+    console.error(`not ok: ${name}: ${error.stack}`);
+    process.exitCode = 1;
+  }
+  await context.close();
+  console.log(`${process.exitCode ? "--" : "ok"} ${name} (${Date.now() - began} ms)`);
+}
+
+async function enter(page) {
+  await page.authenticate(account);
+}
+
+const seen = (page, text) => page.waitForFunction((text) => document.body.innerText.includes(text), {}, text);
+const status = (path) => fetch(shop + path).then((answer) => answer.headers.get("cache-status"));
+
+// Asked until it is a hit.
+async function warm(path) {
+  while (!(await status(path)).includes("hit"));
+}
+
+await warm("/product/1");
+await warm("/product/2?page=2");
+
+await check("the wrong password is refused", async (page) => {
+  await page.authenticate({ username: "admin", password: "wrong" });
+  const answer = await page.goto(admin + "/overview").catch((error) => error);
+  assert.ok(answer instanceof Error || answer.status() === 401, String(answer));
+  assert.equal((await fetch(admin + "/overview")).status, 401);
+});
+
+await check("a stored script stays text", async (page, complaints) => {
+  await enter(page);
+  await page.goto(admin + "/key?key=product%3A1");
+  await Promise.all([page.waitForNavigation(), page.click("tbody a.key")]);
+  const body = await page.$eval("pre.body", (pre) => pre.textContent);
+  assert.ok(body.includes("<script>document.title='owned'</script>"), body);
+  assert.notEqual(await page.title(), "owned");
+  assert.equal(await page.$$eval("pre.body script", (scripts) => scripts.length), 0);
+  assert.deepEqual(complaints, []);
+});
+
+await check("the numbers move without a reload", async (page, complaints) => {
+  await enter(page);
+  await page.goto(admin + "/overview");
+  await page.waitForFunction(() => Number(document.querySelector("[data-live]").dataset.moves) >= 2);
+  assert.deepEqual(complaints, []);
+});
+
+for (const script of [true, false]) {
+  await check(`a key is cleared after a question, ${script ? "with" : "without"} JavaScript`, async (page) => {
+    await warm("/product/1");
+    await page.setJavaScriptEnabled(script);
+    await enter(page);
+    await page.goto(admin + "/keys");
+    await page.type("#search", "product:1");
+    await Promise.all([page.waitForNavigation(), page.keyboard.press("Enter")]);
+    await Promise.all([page.waitForNavigation(), page.click("a[aria-label='Clear product:1']")]);
+    assert.ok((await page.$eval("h1", (h1) => h1.textContent)).includes("product:1"));
+    await Promise.all([page.waitForNavigation(), page.click("button.danger")]);
+    assert.ok((await page.$eval("[role=status]", (notice) => notice.textContent)).includes("product:1"));
+    assert.ok(!(await status("/product/1")).includes("hit"));
+  });
+}
+
+await check("everything is cleared only after the box is ticked", async (page) => {
+  await warm("/product/2?page=2");
+  await enter(page);
+  await page.goto(admin + "/question?what=all");
+  await page.click("button.danger");
+  assert.ok(page.url().includes("/question"), "the browser itself refuses");
+  await page.click("input[type=checkbox]");
+  await Promise.all([page.waitForNavigation(), page.click("button.danger")]);
+  await seen(page, "everything");
+  assert.ok(!(await status("/product/2?page=2")).includes("hit"));
+});
+
+await check("a post from another site is refused", async (page) => {
+  await warm("/product/1");
+  await enter(page);
+  // The browser knows password and cookie by now.
+  await page.goto(admin + "/overview");
+  const answer = page.waitForResponse((answer) => answer.url().endsWith("/clear"));
+  await page.goto(evil).catch(() => {});
+  assert.equal((await answer).status(), 403);
+  assert.ok((await status("/product/1")).includes("hit"));
+});
+
+await check("everything can be reached and read by keyboard", async (page) => {
+  await enter(page);
+  await page.goto(admin + "/keys");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to content");
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "search");
+});
+
+const looks = [
+  ["light", { width: 1280, height: 900 }, "light"],
+  ["dark", { width: 1280, height: 900 }, "dark"],
+  ["phone", { width: 390, height: 844, isMobile: true, hasTouch: true, deviceScaleFactor: 2 }, "light"],
+];
+for (const [look, viewport, scheme] of looks) {
+  await check(`every view is sound, ${look}`, async (page, complaints) => {
+    await warm("/product/1");
+    await warm("/product/2?page=2");
+    await page.setViewport(viewport);
+    await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+    await enter(page);
+    await page.setBypassCSP(true); // only so that axe itself may be injected
+    const entry = async () => {
+      const answer = await page.evaluate((url) => fetch(url).then((answer) => answer.json()), admin + "/key.json?key=product%3A1");
+      return `/entry?version=${answer.entries[0].version}&id=${answer.entries[0].id}`;
+    };
+    await page.goto(admin + "/overview");
+    const views = {
+      overview: "/overview",
+      handlers: "/handlers",
+      keys: "/keys",
+      key: "/key?key=product%3A1",
+      entry: await entry(),
+      clears: "/clears",
+      question: "/question?what=key&name=product%3A1",
+      everything: "/question?what=all",
+      missing: "/no-such-view",
+    };
+    for (const [view, path] of Object.entries(views)) {
+      await page.goto(admin + path);
+      if (folder) await page.screenshot({ path: `${folder}/${view}-${look}.png`, fullPage: true });
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(wide <= 0, `${view} is ${wide} px too wide`);
+      await page.evaluate(axe);
+      const found = await page.evaluate(() => window.axe.run());
+      const grave = found.violations.filter(({ impact }) => impact === "serious" || impact === "critical");
+      const words = grave.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+      assert.deepEqual(words, [], view);
+    }
+    assert.deepEqual(complaints.filter((text) => !text.includes("404")), []);
+  });
+}
+
+await browser.close();
