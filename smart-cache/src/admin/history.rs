@@ -88,11 +88,11 @@ impl Watch {
 
     /// Begins to sample, where there is a runtime and unless that is under way.
     pub(super) fn keep_sampling(self: &Arc<Self>) {
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            if !self.is_sampling.swap(true, Ordering::AcqRel) {
-                let sampling = Sampling(Arc::downgrade(self));
-                runtime.spawn(sampling.run());
-            }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && !self.is_sampling.swap(true, Ordering::AcqRel)
+        {
+            let sampling = Sampling(Arc::downgrade(self));
+            runtime.spawn(sampling.run());
         }
     }
 

@@ -1,11 +1,13 @@
 //! Small plots of the last ten minutes, as inline SVG: a line over a soft area.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use maud::{Markup, html};
 
 use super::history::{SPAN, Sample};
 
+/// What the whole width is at least.
+const SHORTEST: Duration = Duration::from_secs(60);
 const WIDTH: f64 = 300.0;
 const HEIGHT: f64 = 56.0;
 
@@ -20,11 +22,15 @@ pub(super) fn plot(
     let newest = samples
         .last()
         .map_or(SystemTime::UNIX_EPOCH, |sample| sample.at);
+    // Young plots fill the width too.
+    let oldest = samples.first().map_or(newest, |sample| sample.at);
+    let span = newest.duration_since(oldest).unwrap_or_default();
+    let span = span.clamp(SHORTEST, SPAN).as_secs_f64();
     let points: Vec<Option<(f64, f64)>> = samples
         .iter()
         .map(|sample| {
             let age = newest.duration_since(sample.at).unwrap_or_default();
-            let x = WIDTH * (1.0 - age.as_secs_f64() / SPAN.as_secs_f64());
+            let x = WIDTH * (1.0 - age.as_secs_f64() / span);
             Some((x.max(0.0), value(sample)?))
         })
         .collect();

@@ -20,6 +20,18 @@ const VIEWS: [(&str, &str); 4] = [
     ("clears", "Clears"),
 ];
 
+/// Pages that ask or say something, and are no view.
+const WITHOUT_JSON: [&str; 2] = ["", "question"];
+
+/// The view in the navigation that a page belongs to.
+fn tab(name: &str) -> &str {
+    match name {
+        "key" | "entry" => "keys",
+        "question" => "clears",
+        other => other,
+    }
+}
+
 /// A view as it was asked for: a page, or the same as JSON.
 pub(super) fn view(
     admin: &Admin,
@@ -67,7 +79,7 @@ pub(super) fn page(
                     }
                     nav aria-label="Views" {
                         @for (view, label) in VIEWS {
-                            a href={ (base) "/" (view) } aria-current=[(view == name).then_some("page")] { (label) }
+                            a href={ (base) "/" (view) } aria-current=[(view == tab(name)).then_some("page")] { (label) }
                         }
                     }
                     p.where {
@@ -79,16 +91,15 @@ pub(super) fn page(
                     (content)
                 }
                 footer {
-                    "Read from the cache itself. Every view is also JSON: "
-                    a href={ (base) "/" (json_name(name)) ".json" } { (json_name(name)) ".json" }
+                    "Read from the cache itself."
+                    @if !WITHOUT_JSON.contains(&name) {
+                        " The same as JSON: "
+                        a href={ (base) "/" (name) ".json" (visit.query) } { (name) ".json" }
+                    }
                 }
             }
         }
     }
-}
-
-fn json_name(name: &str) -> &str {
-    if name.is_empty() { "overview" } else { name }
 }
 
 /// A page that only says something.

@@ -30,6 +30,8 @@ pub(super) struct Visit {
     /// The path under which the page is mounted, without a slash at its end.
     pub(super) base: String,
     pub(super) wants_json: bool,
+    /// The query, with its question mark, if there is one.
+    pub(super) query: String,
 }
 
 impl Visit {
@@ -51,6 +53,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Visit {
             token: String::new(),
             base: String::new(),
             wants_json: false,
+            query: String::new(),
         }))
     }
 }
@@ -86,6 +89,10 @@ pub(super) async fn admit(
         role,
         token: token.clone(),
         wants_json: wants_json(&parts),
+        query: parts
+            .uri
+            .query()
+            .map_or_else(String::new, |query| format!("?{query}")),
         base: base.clone(),
     });
     let is_https = parts

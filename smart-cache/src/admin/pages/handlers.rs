@@ -12,8 +12,11 @@ use crate::admin::Admin;
 use crate::admin::gather;
 use crate::admin::shell;
 use crate::admin::visit::Visit;
-use crate::admin::words::{ago, bytes, count, duration, share};
+use crate::admin::words::{ago, bytes, count, counted, duration, share};
 use crate::inspect::HandlerReport;
+
+/// So many handlers that were never asked are shown at once, where no other one was.
+const FEW: usize = 30;
 
 #[derive(Serialize)]
 struct Handlers {
@@ -41,14 +44,26 @@ fn content(handlers: &[HandlerReport], visit: &Visit) -> Markup {
         th.number scope="col" { "Stored" }
         th scope="col" { "Last asked" }
     };
-    let body = html! { @for handler in handlers { (row(handler, visit)) } };
+    let (asked, quiet): (Vec<_>, Vec<_>) = handlers
+        .iter()
+        .partition(|handler| handler.total.requests() > 0);
+    let body = |handlers: &[&HandlerReport]| {
+        html! { @for handler in handlers { (row(handler, visit)) } }
+    };
     html! {
         h1 { "Handlers" }
         p.lead { "Every cached handler that is linked into this program, with the requests of the whole fleet since each process's start." }
         @if handlers.is_empty() {
             p.empty { "No handler of this program is annotated with " code { "#[smart_cache]" } "." }
-        } @else {
-            (shell::table("Cached handlers", &head, &body))
+        }
+        @if !asked.is_empty() {
+            (shell::table("Cached handlers", &head, &body(&asked)))
+        }
+        @if !quiet.is_empty() {
+            details open[asked.is_empty() && quiet.len() <= FEW] {
+                summary { (counted(quiet.len() as u64, "handler that was", "handlers that were")) " never asked" }
+                (shell::table("Cached handlers that were never asked", &head, &body(&quiet)))
+            }
         }
     }
 }

@@ -42,7 +42,7 @@ fn key_link(visit: &Visit, key: &str) -> Markup {
 fn state_pill(state: EntryState) -> Markup {
     let kind = match state {
         EntryState::Current => "good",
-        EntryState::Settling | EntryState::Held => "warn",
+        EntryState::Settling | EntryState::Expired | EntryState::Held => "warn",
         EntryState::Dead => "dim",
         EntryState::Unreadable => "bad",
     };

@@ -129,7 +129,7 @@ fn outcome(overview: &Overview) -> Markup {
             }
         }
         ul.legend {
-            @for (class, number, word) in parts {
+            @for (class, number, word) in parts.into_iter().filter(|part| part.1 > 0) {
                 li { span class={ "swatch " (class) } {} (count(number)) " " (word) }
             }
         }

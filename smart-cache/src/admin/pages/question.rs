@@ -56,7 +56,7 @@ pub(in crate::admin) async fn ask(
         What::Key if asked.name.is_empty() => return nameless(&admin, &visit),
         What::Key => one(&admin, &visit, &asked.name).await,
     };
-    shell::page(&admin, &visit, ("clears", "Clear"), &content).into_response()
+    shell::page(&admin, &visit, ("question", "Clear"), &content).into_response()
 }
 
 fn nameless(admin: &Admin, visit: &Visit) -> Response {
