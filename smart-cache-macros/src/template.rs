@@ -273,4 +273,35 @@ mod tests {
             "`{r#type}` is neither a name, `{id}`, nor a field, `{user.id}`",
         );
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            cases: std::env::var("SMART_FUZZ_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(256),
+            failure_persistence: None,
+            ..proptest::prelude::ProptestConfig::default()
+        })]
+
+        /// Any text is read or refused with a remedy; what was read is what was written.
+        #[test]
+        fn any_template_is_read_or_refused(
+            text in proptest::prop_oneof![".*", "[{}a.:0_# é]{0,12}", "(\\{[a-c.0]{0,4}\\}|\\{\\{|\\}\\}|[a-z:]){0,6}"],
+        ) {
+            match pieces(&text) {
+                Err(why) => assert!(why.contains('`') || why.contains("write"), "{why}"),
+                Ok(pieces) => {
+                    let written: String = pieces
+                        .iter()
+                        .map(|piece| match piece {
+                            Piece::Text(text) => text.replace('{', "{{").replace('}', "}}"),
+                            Piece::Place(place) => {
+                                let path = [std::slice::from_ref(&place.name), place.members.as_slice()].concat();
+                                format!("{{{}}}", path.join("."))
+                            }
+                        })
+                        .collect();
+                    assert_eq!(written, text);
+                }
+            }
+        }
+    }
 }

@@ -69,6 +69,8 @@ mod encode;
 mod entry;
 mod error;
 mod fill;
+#[cfg(test)]
+mod fuzz;
 pub mod hooks;
 mod http;
 pub mod inspect;

@@ -12,5 +12,7 @@ pub(crate) use form::{Form, Identity, Seen};
 pub use into_keys::IntoKeys;
 pub use part::{BodyPart, HeaderPart, KeyPart, Shows};
 pub(crate) use pattern::{Template, nearest, overlap};
+#[cfg(test)]
+pub(crate) use query::normalise;
 pub(crate) use query::{IgnoredQuery, QueryRule};
 pub use variant::Variant;

@@ -1,15 +1,18 @@
 //! The server that the numbers are measured with.
 //!
-//! `load -- MODE PORT [--threads N] [--body BYTES] [--handler-ms N]`, with `GET /item/{id}` and `GET /calls`.
+//! `load -- MODE PORT [--threads N] [--body BYTES] [--handler-ms N] [--encodings]`, with `GET /item/{id}` and `GET /calls`.
 //!
 //! | mode | what a request to `/item/{id}` costs |
 //! |---|---|
 //! | `plain` | the handler alone, which returns a ready `Bytes`: no cache |
 //! | `local` | a hit of the cache as it comes, local tier included |
 //! | `redis` | a hit of the cache without its local tier: a round trip each |
+//! | `compress` | the handler alone behind tower-http's `CompressionLayer`, which encodes each answer |
 //! | `raw-get` | a handler written by hand: one GET on a multiplexed connection |
 //!
-//! `SMART_REDIS_*` says where Redis is. `/calls` counts the runs of the handler behind the cache.
+//! With `--encodings` the cache keeps zstd, brotli and gzip beside the plain body; ask with
+//! `wrk -H 'accept-encoding: br'`. Then, and with `compress`, the body is JSON that compresses as
+//! pages do. `SMART_REDIS_*` says where Redis is. `/calls` counts the runs of the handler behind the cache.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +25,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use smart_cache::{SmartCache, smart_cache};
+use smart_cache_tests::harness::Random;
+use tower_http::compression::CompressionLayer;
 
 /// Runs of the handler.
 static CALLS: AtomicU64 = AtomicU64::new(0);
@@ -49,6 +54,7 @@ enum Mode {
     Plain,
     Local,
     Redis,
+    Compress,
     RawGet,
 }
 
@@ -59,10 +65,11 @@ struct Args {
     body: usize,
     /// How long a handler takes, so that requests can meet while it runs.
     handler: Duration,
+    /// Whether the cache keeps encoded bodies too.
+    encodings: bool,
 }
 
-const USAGE: &str =
-    "usage: load plain|local|redis|raw-get PORT [--threads N] [--body BYTES] [--handler-ms N]";
+const USAGE: &str = "usage: load plain|local|redis|compress|raw-get PORT [--threads N] [--body BYTES] [--handler-ms N] [--encodings]";
 
 impl Args {
     fn parse() -> Result<Self, String> {
@@ -71,6 +78,7 @@ impl Args {
             Some("plain") => Mode::Plain,
             Some("local") => Mode::Local,
             Some("redis") => Mode::Redis,
+            Some("compress") => Mode::Compress,
             Some("raw-get") => Mode::RawGet,
             other => return Err(format!("unknown mode {other:?}; {USAGE}")),
         };
@@ -84,8 +92,13 @@ impl Args {
             threads: 1,
             body: 1024,
             handler: Duration::ZERO,
+            encodings: false,
         };
         while let Some(flag) = words.next() {
+            if flag == "--encodings" {
+                args.encodings = true;
+                continue;
+            }
             let value = words
                 .next()
                 .and_then(|value| value.parse().ok())
@@ -129,15 +142,28 @@ fn run(args: &Args) -> Result<(), String> {
 
 async fn serve(args: &Args) -> Result<(), String> {
     let ready = Ready {
-        body: json_of(args.body),
+        body: if args.encodings || args.mode == Mode::Compress {
+            page_of(args.body)
+        } else {
+            json_of(args.body)
+        },
         takes: args.handler,
     };
     let app = match args.mode {
         Mode::Plain => Router::new()
             .route("/item/{id}", get(plain))
             .with_state(ready),
+        Mode::Compress => Router::new()
+            .route("/item/{id}", get(plain))
+            .layer(CompressionLayer::new())
+            .with_state(ready),
         Mode::Local | Mode::Redis => {
             let builder = SmartCache::builder().env();
+            let builder = if args.encodings {
+                builder.encodings("zstd, br, gzip")
+            } else {
+                builder
+            };
             let builder = if args.mode == Mode::Redis {
                 builder.local_capacity(0)
             } else {
@@ -170,6 +196,25 @@ async fn serve(args: &Args) -> Result<(), String> {
     axum::serve(listener, app)
         .await
         .map_err(|why| why.to_string())
+}
+
+/// JSON of about this many bytes, which compresses to about a third as a list of records does.
+fn page_of(length: usize) -> Bytes {
+    let mut random = Random::seeded(7);
+    let mut body = String::from("[");
+    while body.len() < length {
+        let (id, price, stock) = (
+            random.below(1 << 32),
+            random.below(99_999),
+            random.below(500),
+        );
+        body.push_str(&format!(
+            "{{\"id\":{id},\"name\":\"product {}\",\"price\":{price},\"stock\":{stock}}},",
+            random.below(1 << 20)
+        ));
+    }
+    body.push_str("null]");
+    body.into()
 }
 
 /// A JSON string of exactly this many bytes.
