@@ -16,18 +16,40 @@ use crate::inspect::Inspect;
 pub use crate::local::{Freshness, Sample};
 use crate::protocol::{Digest, Target};
 
+#[cfg(any(feature = "sql-sqlite", all(feature = "file", unix)))]
+mod boot;
+#[cfg(all(feature = "file", unix))]
+mod file;
 mod glob;
 mod keyvalue;
+#[cfg(feature = "memcached")]
+mod memcached;
 pub(crate) mod memory;
 pub(crate) mod off;
 pub(crate) mod redis;
+#[cfg(any(
+    feature = "sql-sqlite",
+    feature = "sql-postgres",
+    feature = "sql-mysql"
+))]
+mod sql;
 mod values;
 
+#[cfg(all(feature = "file", unix))]
+pub use file::{FileOptions, FileStore};
 pub(crate) use glob::is_glob;
 pub use glob::matches_glob;
 pub use keyvalue::{KeyValueBackend, KeyValueOptions};
+#[cfg(feature = "memcached")]
+pub use memcached::{MemcachedOptions, MemcachedStore};
 pub use memory::MemoryBackend;
 pub use redis::{RedisBackend, RedisOptions};
+#[cfg(any(
+    feature = "sql-sqlite",
+    feature = "sql-postgres",
+    feature = "sql-mysql"
+))]
+pub use sql::{SqlOptions, SqlStore};
 pub use values::{Added, Counted, Expiry, NamePage, NewValue, Ttl, ValueStore, value_key};
 
 /// A future of a backend; boxed, so that backends can be chosen at run time.

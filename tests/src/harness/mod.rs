@@ -26,6 +26,8 @@ pub use gate::Gate;
 pub use http::{Client, Served, serve};
 pub use interleave::{count, orders, orders_or_sample, sample};
 pub use log::Log;
+pub use mariadb::MariaDbServer;
+pub use memcached::MemcachedServer;
 pub use memory::resident_bytes;
 pub use namespace::namespace;
 pub use postgres::PostgresServer;
