@@ -78,11 +78,11 @@ fn pair(seconds: u64, large: u64, large_name: &str, small: u64, small_name: &str
 pub(super) fn ago(at: SystemTime) -> Markup {
     let exact = humantime::format_rfc3339_seconds(at).to_string();
     let since = SystemTime::now().duration_since(at).unwrap_or_default();
-    let words = if since < Duration::from_secs(1) {
-        "just now".to_owned()
-    } else {
-        // Seconds are enough: nobody acts on the tenth of one.
-        format!("{} ago", duration(Duration::from_secs(since.as_secs())))
+    // Seconds are enough: nobody acts on the tenth of one.
+    let words = match since.as_secs() {
+        0 => "just now".to_owned(),
+        seconds @ 1..60 => format!("{seconds} s ago"),
+        seconds => format!("{} ago", duration(Duration::from_secs(seconds))),
     };
     html! { time datetime=(exact) title=(exact) { (words) } }
 }

@@ -27,7 +27,7 @@ use crate::inspect::{
 /// Names of one SCAN step: the first ones, so that a page of a dense namespace is not much longer
 /// than asked for, and the most, when little is found.
 const FIRST_STEP: usize = 100;
-const LARGEST_STEP: usize = 1600;
+const LARGEST_STEP: usize = 5000;
 /// A page of a search ends after this, also when it has found little.
 const LONGEST_SEARCH: Duration = Duration::from_millis(400);
 /// Enough of an entry for its head, its headers, and what was asked.
