@@ -14,6 +14,7 @@ mod error;
 mod home;
 mod hooks;
 mod listing;
+mod metrics;
 mod money;
 mod page;
 mod posted;
@@ -54,6 +55,8 @@ enum StartError {
     Cache(#[from] smart_cache::ConfigError),
     #[error("cannot have the database tell the cache of its changes: {0}")]
     Hooks(#[from] smart_cache::hooks::outbox::OutboxError),
+    #[error("the metrics cannot be recorded: {0}")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
     #[error("cannot listen on port {port}: {source}; set PORT to a free one")]
     Listen { port: u16, source: std::io::Error },
     #[error("the system gave no random bytes for a password: {0}; set ADMIN_PASSWORD")]
@@ -85,6 +88,7 @@ async fn run() -> Result<(), StartError> {
         .map_err(|source| StartError::Database { path, source })?;
     // Before the cache starts, which lists what clears its pages.
     hooks::install(&db).await?;
+    let recorder = metrics::listen()?;
     let cache = smart_cache::start().await?;
     let clears = Clears::start(&db, &cache);
 
@@ -98,7 +102,9 @@ async fn run() -> Result<(), StartError> {
     tracing::info!("the shop is open at http://{address}");
     tracing::info!("its cache is shown at http://{address}{}", admin::PATH);
 
-    let shop = app::app(db.clone(), clears).merge(admin::router(cache)?);
+    let shop = app::app(db.clone(), clears)
+        .merge(metrics::routes(cache.clone(), recorder))
+        .merge(admin::router(cache)?);
     axum::serve(listener, shop)
         .with_graceful_shutdown(stopped)
         .await

@@ -149,3 +149,21 @@ async fn a_setting_that_cannot_be_used_stops_the_start_and_says_what_is_allowed(
     assert!(complaint.contains("six"), "{complaint}");
     assert!(!process.process.wait().unwrap().success());
 }
+
+#[tokio::test]
+async fn the_metrics_tell_of_hits_by_template_and_never_by_key() {
+    let redis = RedisServer::start().await;
+    let port = redis.port().to_string();
+    let mut process = Shop::start(&[("SMART_REDIS_PORT", &port)]);
+    let address = process.logs("the shop is open at http://").await;
+    let shop = Client::of(address.trim().parse::<SocketAddr>().unwrap());
+    hit(shop, "/products/7").await;
+    let page = get(shop, "/metrics").await.into_body();
+    let page = String::from_utf8(page.to_vec()).unwrap();
+    let line = page.lines().find(|line| {
+        line.starts_with("smart_cache_requests_total{") && line.contains("result=\"hit\"")
+    });
+    assert!(line.is_some_and(|line| line.contains("{id}")), "{page}");
+    assert!(page.contains("smart_cache_store_seconds_bucket{"), "{page}");
+    assert!(!page.contains("product:7"), "{page}");
+}
