@@ -163,7 +163,10 @@ async fn the_metrics_tell_of_hits_by_template_and_never_by_key() {
     let line = page.lines().find(|line| {
         line.starts_with("smart_cache_requests_total{") && line.contains("result=\"hit\"")
     });
-    assert!(line.is_some_and(|line| line.contains("{id}")), "{page}");
+    assert!(
+        line.is_some_and(|line| line.contains("product:{product.id}")),
+        "{page}"
+    );
     assert!(page.contains("smart_cache_store_seconds_bucket{"), "{page}");
     assert!(!page.contains("product:7"), "{page}");
 }
