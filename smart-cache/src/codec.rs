@@ -472,4 +472,26 @@ mod tests {
         let bytes = Bytes::from(encode(id, &head, &entry, "/x?y=1"));
         assert!(decode(EntryId::of(b"y"), &bytes).is_none());
     }
+
+    #[test]
+    fn a_line_break_in_a_stored_header_is_a_miss_though_its_checksum_is_right() {
+        let (id, head, mut entry) = sample();
+        let value = HeaderValue::from_static("a~~set-cookie: b");
+        entry.headers.insert("x-split", value);
+        let bytes = encode(id, &head, &entry, "/");
+        let at = bytes.windows(5).position(|window| window == b"a~~se");
+        let at = at.unwrap() + 1;
+        let tampered = |with: &[u8; 2]| {
+            let mut bytes = bytes.clone();
+            bytes[at..at + 2].copy_from_slice(with);
+            let record = Head::end(&bytes).unwrap();
+            let crc = checksum(id, &bytes, record);
+            bytes[record + 1..record + 5].copy_from_slice(&crc.to_le_bytes());
+            decode(id, &Bytes::from(bytes))
+        };
+        assert!(tampered(b"--").is_some());
+        for with in [b"\r\n", b"-\n", b"\r-", b"-\0"] {
+            assert!(tampered(with).is_none(), "{with:?}");
+        }
+    }
 }
