@@ -23,5 +23,6 @@ pub(crate) mod road;
 mod safety;
 mod shapes;
 mod start;
+mod stores;
 mod ui;
 mod values;

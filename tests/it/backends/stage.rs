@@ -11,17 +11,13 @@ use smart_cache::backend::{
 use smart_cache::{BackendError, Target};
 use smart_cache_tests::harness::{RedisServer, eventually, namespace};
 
+use crate::stores::Stores;
+
 /// Where backends are made: the memory of this process, a private server, or a store of values.
 pub(super) enum Stage {
     Memory,
     Redis(Box<RedisServer>),
     Values(Arc<dyn Stores>),
-}
-
-/// Makes stores of values; it keeps whatever they need alive.
-pub(super) trait Stores: Send + Sync {
-    /// A store that shares nothing with others.
-    fn store(&self, namespace: &str) -> Arc<dyn ValueStore>;
 }
 
 /// What tests set; the rest is as the environment would give it.

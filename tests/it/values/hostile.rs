@@ -46,11 +46,13 @@ async fn any_text_is_a_key(stage: &Stage) {
         values.get_many::<usize>(keys).await.unwrap().len(),
         keys.len()
     );
-    let mut listed = values.keys("*").all().await.unwrap();
-    let mut expected: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
-    listed.sort();
-    expected.sort();
-    assert_eq!(listed, expected);
+    if stage.lists_names() {
+        let mut listed = values.keys("*").all().await.unwrap();
+        let mut expected: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        listed.sort();
+        expected.sort();
+        assert_eq!(listed, expected);
+    }
     assert_eq!(values.delete_many(keys).await.unwrap(), keys.len() as u64);
 }
 

@@ -9,7 +9,7 @@ mod hostile;
 mod off;
 mod outage;
 mod redis_only;
-mod stage;
+pub(crate) mod stage;
 mod times;
 mod versions;
 
@@ -20,7 +20,15 @@ macro_rules! on_each_store {
         $crate::values::each! { $($check),* => {
             redis: $crate::values::stage::Stage::redis().await;
             memory: $crate::values::stage::Stage::Memory;
+            sqlite: $crate::values::stage::Stage::Stores($crate::stores::sqlite());
+            file: $crate::values::stage::Stage::Stores($crate::stores::file());
+            memcached: $crate::values::stage::Stage::Stores($crate::stores::memcached().await);
         } }
+
+        /// Every check at once: for servers that take long to start.
+        pub(super) async fn all(stage: &$crate::values::stage::Stage) {
+            tokio::join!($($check(stage)),*);
+        }
     };
 }
 use on_each_store;
@@ -48,3 +56,12 @@ macro_rules! each_of {
     };
 }
 use each_of;
+
+/// The whole suite on one server.
+pub(crate) async fn all(stage: &stage::Stage) {
+    basics::all(stage).await;
+    counters::all(stage).await;
+    hostile::all(stage).await;
+    times::all(stage).await;
+    versions::all(stage).await;
+}

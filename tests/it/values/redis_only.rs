@@ -16,7 +16,7 @@ async fn at(server: RedisServer) -> (Stage, SmartCache, String) {
 fn server(stage: &Stage) -> &RedisServer {
     match stage {
         Stage::Redis(server) => server,
-        Stage::Memory => panic!("not a server"),
+        Stage::Memory | Stage::Stores(_) => panic!("not a server"),
     }
 }
 

@@ -1,9 +1,13 @@
 //! Where the values of a test live.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smart_cache::backend::{KeyValueBackend, KeyValueOptions};
 use smart_cache::{BackendKind, Builder, Cache, SmartCache, StartFlush};
 use smart_cache_tests::harness::{RedisServer, eventually, namespace};
+
+use crate::stores::Stores;
 
 /// A store under test, and what must live as long as it.
 pub(crate) enum Stage {
@@ -11,11 +15,21 @@ pub(crate) enum Stage {
     Memory,
     /// A private server, which caches of one namespace share.
     Redis(Box<RedisServer>),
+    /// A store of values, with the low-level API and responses on it.
+    Stores(Arc<dyn Stores>),
 }
 
 impl Stage {
     pub(crate) async fn redis() -> Self {
         Self::Redis(Box::new(RedisServer::start().await))
+    }
+
+    /// Whether keys can be listed at all.
+    pub(crate) fn lists_names(&self) -> bool {
+        match self {
+            Self::Memory | Self::Redis(_) => true,
+            Self::Stores(stores) => stores.lists_names(),
+        }
     }
 
     /// A cache that shares nothing with others.
@@ -38,6 +52,15 @@ impl Stage {
         match self {
             Self::Memory => builder.backend(BackendKind::Memory),
             Self::Redis(server) => builder.backend(BackendKind::Redis).url(&server.url()),
+            Self::Stores(stores) => {
+                let name = namespace();
+                let (entries, values) = (stores.store(&format!("{name}-e")), stores.store(&name));
+                let mut options = KeyValueOptions::default();
+                options.timeout = Duration::from_secs(5);
+                options.settle = Duration::ZERO;
+                let backend = KeyValueBackend::new(entries, options).unwrap();
+                builder.custom_backend(Arc::new(backend.with_values(values)))
+            }
         }
     }
 }

@@ -132,7 +132,10 @@ impl MariaDbServer {
     pub fn sql(&self, statements: &str) -> String {
         let output = Command::new("mariadb")
             .arg("--no-defaults")
-            .arg(format!("--socket={}/mariadb.sock", self.folder.path().display()))
+            .arg(format!(
+                "--socket={}/mariadb.sock",
+                self.folder.path().display()
+            ))
             .args(["-u", "root", "-N", "-B", "-e", statements])
             .output()
             .unwrap_or_else(|error| panic!("cannot run mariadb: {error}"));

@@ -64,13 +64,26 @@ impl MemcachedServer {
     async fn run(&mut self) -> Result<(), Refusal> {
         let mut command = Command::new("memcached");
         command
-            .args(["-l", "127.0.0.1", "-U", "0", "-t", "2", "-u", "nobody", "-p"])
+            .args([
+                "-l",
+                "127.0.0.1",
+                "-U",
+                "0",
+                "-t",
+                "2",
+                "-u",
+                "nobody",
+                "-I",
+                "4m",
+                "-p",
+            ])
             .arg(self.port.to_string())
             .arg("-m")
             .arg(self.megabytes.to_string());
         let log = self.folder.path().join("memcached.log");
         let port = self.port;
-        let daemon = Daemon::start(command, &log, Signal::TERM, async |_| {
+        // Asked to stop, it takes a second; it has nothing to save.
+        let daemon = Daemon::start(command, &log, Signal::KILL, async |_| {
             tokio::net::TcpStream::connect(("127.0.0.1", port))
                 .await
                 .is_ok()

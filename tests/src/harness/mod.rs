@@ -8,6 +8,8 @@ mod gate;
 mod http;
 mod interleave;
 mod log;
+mod mariadb;
+mod memcached;
 mod memory;
 mod namespace;
 mod postgres;

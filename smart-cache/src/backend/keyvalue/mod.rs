@@ -23,6 +23,7 @@ mod names;
 mod sweep;
 mod ticket;
 mod tokens;
+mod values;
 mod write;
 
 use std::future::Future;
@@ -33,7 +34,9 @@ use bytes::Bytes;
 
 use self::breaker::Breaker;
 use self::names::Names;
-use super::{Backend, BoxFuture, Filling, Lease, Lookup, Reclaimed, Stored, Ticket, ValueStore};
+use super::{
+    Added, Backend, BoxFuture, Filling, Lease, Lookup, NewValue, Reclaimed, Stored, Ticket, ValueStore,
+};
 use crate::config;
 use crate::error::{BackendError, ConfigError};
 use crate::protocol::Target;
@@ -70,7 +73,8 @@ impl Default for KeyValueOptions {
 /// Entries and tokens in a [`ValueStore`].
 ///
 /// The store should be one of its own: its [`clear`](ValueStore::clear) removes the tokens too,
-/// which makes every response cold.
+/// which makes every response cold. The plain values of the low-level API are kept beside the
+/// entries, or in a store of their own ([`with_values`](Self::with_values)).
 ///
 /// # Example
 /// ```
@@ -89,6 +93,8 @@ pub struct KeyValueBackend {
 #[derive(Debug)]
 struct Shared {
     store: Arc<dyn ValueStore>,
+    /// Where plain values are, when not beside the entries.
+    values: Option<Arc<dyn ValueStore>>,
     names: Names,
     options: KeyValueOptions,
     breaker: Breaker,
@@ -108,6 +114,7 @@ impl KeyValueBackend {
         })?;
         let shared = Shared {
             names: Names::new(&options.version),
+            values: None,
             store,
             options,
             breaker: Breaker::default(),
@@ -119,7 +126,47 @@ impl KeyValueBackend {
     }
 }
 
+impl KeyValueBackend {
+    /// Keeps the plain values of the low-level API in a store of their own instead of beside the
+    /// entries, so that either can be cleared in one step where names cannot be listed.
+    #[must_use]
+    pub fn with_values(self, values: Arc<dyn ValueStore>) -> Self {
+        let shared = Shared {
+            store: Arc::clone(&self.shared.store),
+            values: Some(values),
+            names: Names::new(&self.shared.options.version),
+            options: self.shared.options.clone(),
+            breaker: Breaker::default(),
+            announcer: sweep::Announcer::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+}
+
 impl Shared {
+    /// The same over other connections; `None` where that is not needed.
+    fn twin(&self) -> Option<Self> {
+        let values = match &self.values {
+            Some(values) => Some(values.blocking_twin()?),
+            None => None,
+        };
+        Some(Self {
+            store: self.store.blocking_twin()?,
+            values,
+            names: Names::new(&self.options.version),
+            options: self.options.clone(),
+            breaker: Breaker::default(),
+            announcer: sweep::Announcer::default(),
+        })
+    }
+
+    /// A deadline that only ends what the stores' own timeouts should have ended.
+    fn patient(&self) -> Instant {
+        Instant::now() + self.options.timeout * 4 + Duration::from_secs(10)
+    }
+
     /// A deadline for work that no request waits for.
     fn soon(&self) -> Instant {
         Instant::now() + self.options.timeout
@@ -202,6 +249,19 @@ impl Backend for KeyValueBackend {
         filling: Filling<'a>,
     ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(async move { self.shared.put(target, lease, &filling).await })
+    }
+
+    fn values(&self) -> Option<Arc<dyn ValueStore>> {
+        Some(Arc::new(values::Values::new(Arc::clone(&self.shared))))
+    }
+
+    fn add_value<'a>(
+        &'a self,
+        target: &'a Target,
+        lease: &'a Lease,
+        value: NewValue<'a>,
+    ) -> BoxFuture<'a, Result<Added, BackendError>> {
+        Box::pin(async move { self.shared.add_computed(target, lease, &value).await })
     }
 
     fn renew<'a>(
@@ -324,9 +384,8 @@ impl Backend for KeyValueBackend {
     }
 
     fn blocking_twin(&self) -> Option<Arc<dyn Backend>> {
-        let store = self.shared.store.blocking_twin()?;
-        let twin = Self::new(store, self.shared.options.clone()).ok()?;
-        Some(Arc::new(twin))
+        let shared = Arc::new(self.shared.twin()?);
+        Some(Arc::new(Self { shared }))
     }
 
     fn describe(&self) -> String {

@@ -60,7 +60,7 @@ impl Names {
     }
 
     pub(super) fn first_of_version(&self) -> String {
-        format!("v:{}", self.version)
+        format!("f:{}", self.version)
     }
 
     /// Says that a build is in use.

@@ -103,7 +103,7 @@ impl Shared {
 
     /// An entry depends on these tokens now, so they must not expire before it. One that has
     /// outlived an unused token's life was made permanent before.
-    async fn keep(
+    pub(super) async fn keep(
         self: &Arc<Self>,
         wanted: &[Wanted],
         tokens: &[Option<Token>],

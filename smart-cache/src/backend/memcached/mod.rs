@@ -15,8 +15,11 @@
 //! The client is `async-memcached`: the only one for Tokio that is kept up, speaks the meta
 //! protocol (CAS, add, time left) and closes a connection whose operation was given up half-way.
 
+mod change;
 mod item;
+mod options;
 mod pool;
+mod steps;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +28,9 @@ use std::time::Duration;
 use async_memcached::{Client, Error, MetaProtocol as _, Status};
 use bytes::Bytes;
 
+use self::change::{Change, Changed};
 use self::item::{Item, Names};
+pub use self::options::MemcachedOptions;
 use self::pool::Pool;
 use super::{BoxFuture, Counted, Expiry, NamePage, Ttl, ValueStore};
 use crate::config::redact;
@@ -35,32 +40,6 @@ use crate::error::{BackendError, ConfigError};
 const ATTEMPTS: usize = 1_000;
 /// A value this long may take one second more than the timeout.
 const BYTES_A_SECOND: u64 = 20 << 20;
-
-/// How a [`MemcachedStore`] behaves.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct MemcachedOptions {
-    /// Values of two namespaces share the server and nothing else.
-    pub namespace: String,
-    /// Longest wait for one call; a long value is given a second more for each 20 MiB.
-    pub timeout: Duration,
-    /// Most connections of this store.
-    pub connections: u32,
-    /// The longest value in bytes: a server keeps 1 MiB with the name and its own numbers, or what
-    /// its option `-I` says.
-    pub longest_value: u64,
-}
-
-impl Default for MemcachedOptions {
-    fn default() -> Self {
-        Self {
-            namespace: "cache".to_owned(),
-            timeout: Duration::from_millis(250),
-            connections: 16,
-            longest_value: (1 << 20) - 512,
-        }
-    }
-}
 
 /// Plain values in one memcached (1.6 or newer).
 ///
@@ -91,39 +70,6 @@ pub struct MemcachedStore {
     pool: Pool,
     /// The generation as it was last seen.
     generation: Mutex<Option<Arc<str>>>,
-}
-
-/// What is to be changed.
-#[derive(Debug, Clone, Copy)]
-enum Change<'a> {
-    Set(&'a [&'a (String, Bytes)], Option<u64>),
-    Insert(&'a str, &'a [u8], Option<u64>),
-    Prolong(&'a str, Expiry),
-    Count(&'a str, i64),
-    Remove(&'a [String]),
-    Move(&'a str, &'a str),
-}
-
-/// What became of it.
-#[derive(Debug)]
-enum Changed {
-    /// Whether it was done.
-    Done(bool),
-    Removed(u64),
-    Counted(Counted),
-}
-
-impl Changed {
-    fn done(self) -> Result<bool, BackendError> {
-        match self {
-            Self::Done(done) => Ok(done),
-            other => Err(other.unexpected()),
-        }
-    }
-
-    fn unexpected(&self) -> BackendError {
-        BackendError::Protocol(format!("another change was made: {self:?}").into())
-    }
 }
 
 impl MemcachedStore {
@@ -292,72 +238,6 @@ impl MemcachedStore {
         self.within(0, work).await
     }
 
-    /// The items under these names, with the generation that they are of.
-    async fn items(
-        &self,
-        client: &mut Client,
-        names: &[String],
-    ) -> Result<Vec<Option<Item>>, Error> {
-        let mut generation = match self.known() {
-            Some(known) => known,
-            None => self.generation(client).await?,
-        };
-        loop {
-            let mut keys = vec![self.names.generation().to_owned()];
-            keys.extend(names.iter().map(|name| self.names.item(&generation, name)));
-            let mut wanted = keys.clone();
-            wanted.sort_unstable();
-            wanted.dedup();
-            let found = client
-                .meta_get_multi(&wanted, Some(&["v", "f", "c"]))
-                .await?;
-            let of_key = |key: &String| {
-                found
-                    .iter()
-                    .find(|item| item.key.as_deref() == Some(key.as_bytes()))
-            };
-            let now = of_key(&keys[0]).and_then(|item| item.data.as_deref());
-            if now == Some(generation.as_bytes()) {
-                return Ok(keys[1..]
-                    .iter()
-                    .map(|key| Item::read(of_key(key)?))
-                    .collect());
-            }
-            generation = self.generation(client).await?;
-        }
-    }
-
-    async fn item(&self, client: &mut Client, key: &str) -> Result<Option<Item>, Error> {
-        let found = client
-            .meta_get(key, false, None, Some(&["v", "f", "c"]))
-            .await?;
-        Ok(found.as_ref().and_then(Item::read))
-    }
-
-    /// Replaces an item that nobody has changed since it was read; whether it did.
-    async fn replace(
-        &self,
-        client: &mut Client,
-        key: &str,
-        cas: u64,
-        value: &[u8],
-        end: Option<u64>,
-    ) -> Result<bool, Error> {
-        let (bytes, mut flags) = item::written(value, end);
-        flags.push(format!("C{cas}"));
-        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        match client
-            .meta_set(key, &bytes[..], false, None, Some(&flags))
-            .await
-        {
-            Ok(_) => Ok(true),
-            Err(Error::Protocol(Status::Exists | Status::NotFound | Status::NotStored)) => {
-                Ok(false)
-            }
-            Err(why) => Err(why),
-        }
-    }
-
     fn check(&self, value: &[u8]) -> Result<(), BackendError> {
         let (bytes, limit) = (value.len() as u64, self.options.longest_value);
         if bytes > limit {
@@ -376,166 +256,6 @@ impl MemcachedStore {
                 BackendError::Protocol(why.to_string().into())
             }
         }
-    }
-
-    async fn set(
-        &self,
-        client: &mut Client,
-        generation: &str,
-        values: &[&(String, Bytes)],
-        end: Option<u64>,
-    ) -> Result<(), Error> {
-        let mut items = Vec::with_capacity(values.len());
-        for (name, value) in values {
-            items.push((self.names.item(generation, name), item::written(value, end)));
-        }
-        let Some((_, (_, flags))) = items.first() else {
-            return Ok(());
-        };
-        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let pairs: Vec<(&str, &[u8])> = items
-            .iter()
-            .map(|(key, (bytes, _))| (key.as_str(), &bytes[..]))
-            .collect();
-        client.meta_set_multi(&pairs, Some(&flags)).await.map(drop)
-    }
-
-    async fn insert(
-        &self,
-        client: &mut Client,
-        generation: &str,
-        name: &str,
-        value: &[u8],
-        end: Option<u64>,
-    ) -> Result<bool, Error> {
-        let key = self.names.item(generation, name);
-        let (bytes, mut flags) = item::written(value, end);
-        flags.push("ME".to_owned());
-        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        match client
-            .meta_set(&key, &bytes[..], false, None, Some(&flags))
-            .await
-        {
-            Ok(_) => return Ok(true),
-            Err(Error::Protocol(Status::NotStored)) => {}
-            Err(why) => return Err(why),
-        }
-        // Memcached keeps what has expired for a second or two.
-        match self.item(client, &key).await? {
-            Some(there) if !there.lives() => {
-                self.replace(client, &key, there.cas, value, end).await
-            }
-            _ => Ok(false),
-        }
-    }
-
-    async fn prolong(
-        &self,
-        client: &mut Client,
-        generation: &str,
-        name: &str,
-        expiry: Expiry,
-    ) -> Result<bool, Error> {
-        let key = self.names.item(generation, name);
-        for _ in 0..ATTEMPTS {
-            let found = self.item(client, &key).await?;
-            let Some(there) = found.filter(Item::lives) else {
-                return Ok(false);
-            };
-            let end = expiry.map(item::end_of);
-            if self
-                .replace(client, &key, there.cas, &there.value, end)
-                .await?
-            {
-                return Ok(true);
-            }
-        }
-        Err(Error::Protocol(Status::Exists))
-    }
-
-    async fn count(
-        &self,
-        client: &mut Client,
-        generation: &str,
-        name: &str,
-        delta: i64,
-    ) -> Result<Counted, Error> {
-        let key = self.names.item(generation, name);
-        for _ in 0..ATTEMPTS {
-            let found = self.item(client, &key).await?;
-            let Some(there) = found.filter(Item::lives) else {
-                return Ok(Counted::Missing);
-            };
-            let Some(number) = whole_number(&there.value) else {
-                return Ok(Counted::NotAnInteger);
-            };
-            let Some(sum) = number.checked_add(delta) else {
-                return Ok(Counted::Overflow);
-            };
-            let value = sum.to_string();
-            if self
-                .replace(client, &key, there.cas, value.as_bytes(), there.end)
-                .await?
-            {
-                return Ok(Counted::Now(sum));
-            }
-        }
-        Err(Error::Protocol(Status::Exists))
-    }
-
-    async fn remove(
-        &self,
-        client: &mut Client,
-        generation: &str,
-        names: &[String],
-    ) -> Result<u64, Error> {
-        let found = self.items(client, names).await?;
-        let mut removed = 0;
-        for (name, found) in names.iter().zip(found) {
-            let key = self.names.item(generation, name);
-            match client.meta_delete(&key, false, None, None).await {
-                Ok(_) => removed += u64::from(found.is_some_and(|there| there.lives())),
-                Err(Error::Protocol(Status::NotFound)) => {}
-                Err(why) => return Err(why),
-            }
-        }
-        Ok(removed)
-    }
-
-    async fn move_item(
-        &self,
-        client: &mut Client,
-        generation: &str,
-        from: &str,
-        to: &str,
-    ) -> Result<bool, Error> {
-        let old = self.names.item(generation, from);
-        let new = self.names.item(generation, to);
-        for _ in 0..ATTEMPTS {
-            let found = self.item(client, &old).await?;
-            let Some(there) = found.filter(Item::lives) else {
-                return Ok(false);
-            };
-            if from == to {
-                return Ok(true);
-            }
-            let (bytes, flags) = item::written(&there.value, there.end);
-            let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-            client
-                .meta_set(&new, &bytes[..], false, None, Some(&flags))
-                .await?;
-            let unchanged = format!("C{}", there.cas);
-            match client
-                .meta_delete(&old, false, None, Some(&[&unchanged]))
-                .await
-            {
-                Ok(_) => return Ok(true),
-                // It was changed meanwhile: what was moved is not the latest.
-                Err(Error::Protocol(Status::Exists | Status::NotFound)) => {}
-                Err(why) => return Err(why),
-            }
-        }
-        Err(Error::Protocol(Status::Exists))
     }
 }
 

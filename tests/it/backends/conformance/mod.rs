@@ -46,6 +46,49 @@ macro_rules! on_each_backend {
                 }
             )*
         }
+        mod sqlite {
+            $(
+                #[tokio::test]
+                async fn $check() {
+                    super::$check(crate::backends::stage::Stage::Values(crate::stores::sqlite())).await;
+                }
+            )*
+        }
+        mod file {
+            $(
+                #[tokio::test]
+                async fn $check() {
+                    super::$check(crate::backends::stage::Stage::Values(crate::stores::file())).await;
+                }
+            )*
+        }
+        mod memcached {
+            $(
+                #[tokio::test]
+                async fn $check() {
+                    let stores = crate::stores::memcached().await;
+                    super::$check(crate::backends::stage::Stage::Values(stores)).await;
+                }
+            )*
+        }
+
+        /// Every check at once: for servers that take long to start.
+        pub(super) async fn all(stores: &std::sync::Arc<dyn crate::stores::Stores>) {
+            use crate::backends::stage::Stage;
+
+            tokio::join!($($check(Stage::Values(std::sync::Arc::clone(stores)))),*);
+        }
     };
 }
 use {on_each_backend, on_own_backends};
+
+use crate::stores::Stores;
+
+/// The whole suite on one server.
+pub(super) async fn all(stores: &std::sync::Arc<dyn Stores>) {
+    dynamic_tags::all(stores).await;
+    entries::all(stores).await;
+    leases::all(stores).await;
+    names::all(stores).await;
+    refusals::all(stores).await;
+}

@@ -2,6 +2,7 @@
 
 mod plain;
 mod schedule;
+mod servers;
 mod stepped;
 
 use std::sync::Arc;
@@ -9,10 +10,12 @@ use std::sync::Arc;
 use smart_cache::backend::ValueStore;
 
 use self::plain::Plain;
-use super::stage::{self, Stage, Stores};
+use super::stage::{self, Stage};
+use crate::stores::Stores;
 
 /// Stores in a map of this process: the protocol alone, without anybody's server.
 pub(super) fn plain() -> Stage {
+    #[derive(Debug)]
     struct InMaps;
 
     impl Stores for InMaps {
