@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::Backend;
 use crate::backend::memory::MemoryBackend;
 use crate::backend::off::OffBackend;
 use crate::backend::redis::{RedisBackend, RedisOptions};
+use crate::backend::stores;
+use crate::backend::{Backend, ValueStore};
 use crate::cache::SmartCache;
 use crate::config::{self, Address, BackendKind, Config, StartFlush};
 use crate::error::ConfigError;
@@ -36,6 +37,7 @@ use crate::kv::{OnError, Timeout};
 pub struct Builder {
     config: Config,
     custom: Option<Arc<dyn Backend>>,
+    store: Option<Arc<dyn ValueStore>>,
     /// The first value that cannot be used; told by `build`.
     refused: Option<ConfigError>,
 }
@@ -72,8 +74,30 @@ impl Builder {
         self
     }
 
-    /// The server: `redis://`, `rediss://` (feature `tls`) or `unix://`.
+    /// A store of your own, for responses and for the values of the low-level API: anything that
+    /// keeps names and bytes, see [`ValueStore`]. There is no local tier in front of it.
+    ///
+    /// # Example
+    /// ```
+    /// # async fn example(store: std::sync::Arc<dyn smart_cache::backend::ValueStore>) -> Result<(), smart_cache::ConfigError> {
+    /// let cache = smart_cache::SmartCache::builder().value_store(store).build().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn value_store(mut self, store: Arc<dyn ValueStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// The server: `redis://`, `rediss://` (feature `tls`) or `unix://`; with their features also
+    /// `sqlite:`, `postgres:`, `mysql:`, `file:/folder[?capacity=1GiB]` and `memcached:`.
     pub fn url(mut self, url: &str) -> Self {
+        if config::store_kind(url).is_some() {
+            self.config.store_url = Some(url.to_owned());
+            self.config.address_given = true;
+            return self;
+        }
+        self.config.store_url = None;
         match config::connection_info("url", url) {
             Ok(info) => {
                 self.config.address = Some(Address(info));
@@ -295,9 +319,12 @@ impl Builder {
         if let Some(why) = self.refused {
             return Err(why);
         }
-        let backend = match self.custom {
-            Some(backend) => backend,
-            None => choose(&self.config).await?,
+        let backend = match (self.custom, self.store) {
+            (Some(backend), _) => backend,
+            (None, Some(store)) => {
+                stores::on_one(store, &self.config, version(&self.config).await)?
+            }
+            (None, None) => choose(&self.config).await?,
         };
         Ok(SmartCache::assemble(self.config, backend))
     }
@@ -330,6 +357,9 @@ async fn choose(config: &Config) -> Result<Arc<dyn Backend>, ConfigError> {
             config.max_variants,
         ))
     };
+    if let Some(kind) = stores::kind(config)? {
+        return stores::open(kind, config, version(config).await);
+    }
     let address = config.address_or_default()?;
     match config.backend {
         BackendKind::Off => return Ok(Arc::new(OffBackend)),
@@ -342,12 +372,10 @@ async fn choose(config: &Config) -> Result<Arc<dyn Backend>, ConfigError> {
             );
             return Ok(memory());
         }
-        BackendKind::Auto | BackendKind::Redis => {}
+        // The others have been opened above.
+        _ => {}
     }
-    let version = match &config.app_version {
-        Some(version) => version.clone(),
-        None => fingerprint().await,
-    };
+    let version = version(config).await;
     let options = RedisOptions {
         namespace: config.namespace.clone(),
         version,
@@ -362,6 +390,14 @@ async fn choose(config: &Config) -> Result<Arc<dyn Backend>, ConfigError> {
         announce: config.announce,
     };
     Ok(Arc::new(RedisBackend::connect_to(address, options)?))
+}
+
+/// The application's version.
+async fn version(config: &Config) -> String {
+    match &config.app_version {
+        Some(version) => version.clone(),
+        None => fingerprint().await,
+    }
 }
 
 /// Whether anything accepts connections on the default address.

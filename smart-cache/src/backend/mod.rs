@@ -33,6 +33,7 @@ pub(crate) mod redis;
     feature = "sql-mysql"
 ))]
 mod sql;
+pub(crate) mod stores;
 mod values;
 
 #[cfg(all(feature = "file", unix))]

@@ -2,7 +2,8 @@
 
 use redis::{ConnectionInfo, IntoConnectionInfo};
 
-use super::environment::Source;
+use super::BackendKind;
+use super::environment::{Source, Value};
 use crate::error::ConfigError;
 
 /// A Redis address that was given, with its credentials. `Debug` shows no secret.
@@ -13,6 +14,53 @@ impl std::fmt::Debug for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} db {}", self.0.addr(), self.0.redis_settings().db())
     }
+}
+
+/// What begins the URL of a store that is not Redis, and what such a URL looks like.
+const STORES: [(&str, BackendKind); 8] = [
+    ("sqlite", BackendKind::Sql),
+    ("postgres", BackendKind::Sql),
+    ("postgresql", BackendKind::Sql),
+    ("mysql", BackendKind::Sql),
+    ("mariadb", BackendKind::Sql),
+    ("file", BackendKind::File),
+    ("memcached", BackendKind::Memcached),
+    ("memcache", BackendKind::Memcached),
+];
+
+/// Which kind of store a URL is of; `None` for those of Redis, and for what is no URL.
+pub(crate) fn store_kind(url: &str) -> Option<BackendKind> {
+    let (scheme, _) = url.split_once(':')?;
+    let store = STORES.iter().find(|(name, _)| *name == scheme);
+    store.map(|(_, kind)| *kind)
+}
+
+/// The URL of a store that is not Redis, if the variables name one.
+pub(super) fn store(source: &Source<'_>) -> Result<Option<Value>, ConfigError> {
+    let Some(url) = source
+        .get("URL")?
+        .filter(|url| store_kind(&url.text).is_some())
+    else {
+        return Ok(None);
+    };
+    for other in [source.get("HOST")?, source.get("PORT")?]
+        .into_iter()
+        .flatten()
+    {
+        match (source.is_own(Some(&url)), source.is_own(Some(&other))) {
+            // An address of its own, in one form, replaces the inherited one in the other form.
+            (true, false) => {}
+            (false, true) => return Ok(None),
+            _ => {
+                return Err(ConfigError::Conflict {
+                    first: url.name,
+                    second: other.name,
+                    why: "the URL already holds the address",
+                });
+            }
+        }
+    }
+    Ok(Some(url))
 }
 
 /// The address and credentials that the variables name, and whether one of them is an address.

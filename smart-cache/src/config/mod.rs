@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use redis::ConnectionInfo;
 
-pub(crate) use self::address::{Address, connection_info, redact};
+pub(crate) use self::address::{Address, connection_info, redact, store_kind};
 use self::environment::{Source, boolean, refused};
 pub(crate) use self::environment::{named_caches, unknown_variables};
 pub(crate) use self::values::{KeyFunction, ValueSettings};
@@ -33,6 +33,13 @@ pub enum BackendKind {
     Redis,
     /// The memory of this process.
     Memory,
+    /// A table of a SQL database (features `sql-sqlite`, `sql-postgres`, `sql-mysql`); the URL says
+    /// which.
+    Sql,
+    /// Files of this machine (feature `file`), in the folder of a `file:` URL.
+    File,
+    /// One memcached (feature `memcached`).
+    Memcached,
     /// Nowhere: every handler runs.
     Off,
 }
@@ -56,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) backend: BackendKind,
     /// What was given of the address and its credentials, if anything.
     pub(crate) address: Option<Address>,
+    /// The URL of a store that is not Redis.
+    pub(crate) store_url: Option<String>,
     /// An address that was given never falls back to memory.
     pub(crate) address_given: bool,
     pub(crate) namespace: String,
@@ -93,6 +102,7 @@ impl Default for Config {
         Self {
             backend: BackendKind::Auto,
             address: None,
+            store_url: None,
             address_given: false,
             namespace: "cache".to_owned(),
             flush: StartFlush::Always,
@@ -133,11 +143,23 @@ impl Config {
                 "auto" => BackendKind::Auto,
                 "redis" => BackendKind::Redis,
                 "memory" => BackendKind::Memory,
+                "sql" => BackendKind::Sql,
+                "file" => BackendKind::File,
+                "memcached" => BackendKind::Memcached,
                 "off" | "none" | "dummy" => BackendKind::Off,
-                _ => return Err(value.refuse("one of auto, redis, memory, off")),
+                _ => {
+                    return Err(
+                        value.refuse("one of auto, redis, memory, sql, file, memcached, off")
+                    );
+                }
             };
         }
-        (config.address, config.address_given) = address::read(source)?;
+        config.store_url = address::store(source)?.map(|url| url.text);
+        if config.store_url.is_some() {
+            config.address_given = true;
+        } else {
+            (config.address, config.address_given) = address::read(source)?;
+        }
         if let Some(value) = source.get("NAMESPACE")? {
             check_namespace(&value.text).map_err(|allowed| value.refuse(allowed))?;
             config.namespace = value.text;

@@ -35,7 +35,8 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use smart_cache::{BackendKind, Builder, Cache, CacheError, SmartCache, StartFlush, Timeout};
-use smart_cache_tests::harness::text_after;
+use smart_cache_tests::harness::{MemcachedServer, text_after};
+use tempfile::TempDir;
 
 const USAGE: &str = "usage: kv-server --port PORT --backend redis|memory|sql|file|memcached [--url URL] [--namespace N] [--default-timeout S]";
 /// A value of a hundred megabytes must get through.
@@ -74,7 +75,56 @@ async fn set(backend: &str, url: Option<&str>) -> Result<Set, String> {
             builder: builder.backend(BackendKind::Memory),
             _keep: None,
         }),
-        (other, _) => Err(format!("no backend {other:?} is compiled in; {USAGE}")),
+        ("sql" | "file", None) => {
+            let folder = TempDir::with_prefix("kv-").map_err(|why| why.to_string())?;
+            let path = folder.path().join("cache");
+            let url = match backend {
+                "sql" => format!("sqlite:{}.db", path.display()),
+                _ => format!("file:{}", path.display()),
+            };
+            Ok(Set {
+                builder: patient(builder).backend(BackendKind::Auto).url(&url),
+                _keep: Some(Box::new(folder)),
+            })
+        }
+        ("memcached", None) => {
+            let server = MemcachedServer::start().await;
+            Ok(Set {
+                builder: patient(builder)
+                    .backend(BackendKind::Auto)
+                    .url(&server.url()),
+                _keep: Some(Box::new(server)),
+            })
+        }
+        ("sql" | "file" | "memcached", Some(url)) => {
+            // A folder and an address may be given as they are.
+            let url = match backend {
+                "file" if !url.starts_with("file:") => {
+                    let folder = std::path::absolute(url).map_err(|why| why.to_string())?;
+                    format!("file:{}", folder.display())
+                }
+                "memcached" if !url.contains("://") => format!("memcached://{url}"),
+                _ => url.to_owned(),
+            };
+            let kind = match backend {
+                "sql" => BackendKind::Sql,
+                "file" => BackendKind::File,
+                _ => BackendKind::Memcached,
+            };
+            Ok(Set {
+                builder: patient(builder).backend(kind).url(&url),
+                _keep: None,
+            })
+        }
+        (other, _) => Err(format!("there is no backend {other:?}; {USAGE}")),
+    }
+}
+
+/// A disk may be slow at times; what was set is kept to.
+fn patient(builder: Builder) -> Builder {
+    match std::env::var_os("SMART_REDIS_TIMEOUT") {
+        Some(_) => builder,
+        None => builder.timeout(Duration::from_secs(2)),
     }
 }
 

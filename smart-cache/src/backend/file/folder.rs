@@ -104,7 +104,7 @@ impl Folder {
             std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
             match options.open(&marker) {
                 Ok(mut file) => {
-                    file.write_all(b"Values of smart-cache; may be deleted as a whole.\n")?
+                    file.write_all(b"Values of smart-cache; may be deleted as a whole.\n")?;
                 }
                 Err(why) if why.kind() == ErrorKind::AlreadyExists => {}
                 Err(why) => return Err(why),

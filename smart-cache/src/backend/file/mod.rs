@@ -78,20 +78,17 @@ impl Default for FileOptions {
 #[derive(Debug)]
 pub struct FileStore {
     folder: Arc<Folder>,
-    timeout: Duration,
+    options: FileOptions,
 }
 
 impl FileStore {
     /// A store in this folder, which is made when it is first used.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>, options: FileOptions) -> Self {
+        let folder = Folder::new(path.into(), &options.namespace, options.capacity);
         Self {
-            timeout: options.timeout,
-            folder: Arc::new(Folder::new(
-                path.into(),
-                &options.namespace,
-                options.capacity,
-            )),
+            folder: Arc::new(folder),
+            options,
         }
     }
 
@@ -101,8 +98,12 @@ impl FileStore {
         bytes: usize,
         work: impl FnOnce(&Folder, Instant) -> std::io::Result<T> + Send + 'static,
     ) -> Result<T, BackendError> {
-        let patience = self.timeout + Duration::from_millis(bytes as u64 * 1000 / BYTES_A_SECOND);
-        let (folder, deadline) = (Arc::clone(&self.folder), Instant::now() + self.timeout);
+        let patience =
+            self.options.timeout + Duration::from_millis(bytes as u64 * 1000 / BYTES_A_SECOND);
+        let (folder, deadline) = (
+            Arc::clone(&self.folder),
+            Instant::now() + self.options.timeout,
+        );
         let work = tokio::task::spawn_blocking(move || {
             folder.open()?;
             work(&folder, deadline)
@@ -110,7 +111,7 @@ impl FileStore {
         match tokio::time::timeout(patience, work).await {
             Ok(Ok(Ok(done))) => Ok(done),
             Ok(Ok(Err(why))) if why.kind() == std::io::ErrorKind::TimedOut => {
-                Err(BackendError::Timeout(self.timeout))
+                Err(BackendError::Timeout(self.options.timeout))
             }
             Ok(Ok(Err(why))) => Err(BackendError::Refused(
                 format!("{}: {why}", self.folder.path().display()).into(),

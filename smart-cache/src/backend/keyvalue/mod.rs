@@ -35,7 +35,8 @@ use bytes::Bytes;
 use self::breaker::Breaker;
 use self::names::Names;
 use super::{
-    Added, Backend, BoxFuture, Filling, Lease, Lookup, NewValue, Reclaimed, Stored, Ticket, ValueStore,
+    Added, Backend, BoxFuture, Filling, Lease, Lookup, NewValue, Reclaimed, Stored, Ticket,
+    ValueStore,
 };
 use crate::config;
 use crate::error::{BackendError, ConfigError};

@@ -66,7 +66,7 @@ const OPENING: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 pub(super) enum Connecting {
     #[cfg(feature = "sql-sqlite")]
-    Sqlite(sqlx::sqlite::SqliteConnectOptions),
+    Sqlite(Box<sqlx::sqlite::SqliteConnectOptions>),
     #[cfg(feature = "sql-postgres")]
     Postgres(Box<sqlx::postgres::PgConnectOptions>),
     #[cfg(feature = "sql-mysql")]
@@ -98,7 +98,7 @@ impl Connecting {
                 {
                     return Err(refuse(allowed));
                 }
-                Ok(Self::Sqlite(options))
+                Ok(Self::Sqlite(Box::new(options)))
             }
             #[cfg(feature = "sql-postgres")]
             Some("postgres" | "postgresql") => url
@@ -165,7 +165,7 @@ impl Connecting {
         let life = Arc::new(Life::default());
         let driver: Arc<dyn Driver> = match self {
             #[cfg(feature = "sql-sqlite")]
-            Self::Sqlite(to) => Arc::new(sqlite(to.clone(), options, &life)?),
+            Self::Sqlite(to) => Arc::new(sqlite(to, options, &life)?),
             #[cfg(feature = "sql-postgres")]
             Self::Postgres(to) => Arc::new(postgres(to, options, &life)),
             #[cfg(feature = "sql-mysql")]
@@ -198,7 +198,7 @@ fn pool<D: Database>(options: &SqlOptions, connections: u32, life: &Arc<Life>) -
 /// being told that the file is busy.
 #[cfg(feature = "sql-sqlite")]
 fn sqlite(
-    to: sqlx::sqlite::SqliteConnectOptions,
+    to: &sqlx::sqlite::SqliteConnectOptions,
     options: &SqlOptions,
     life: &Arc<Life>,
 ) -> Result<Pool<sqlx::Sqlite>, sqlx::Error> {
@@ -209,6 +209,7 @@ fn sqlite(
     // A crash of the machine may take the last commits back, clears too: then it is another boot,
     // and every response is cold.
     let to = to
+        .clone()
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)

@@ -417,7 +417,9 @@ fn too_large(bytes: usize, limit: u64) -> BackendError {
 
 /// Whether the database rolled a statement back to end a deadlock, or was busy and did nothing.
 fn is_rolled_back(why: &sqlx::Error) -> bool {
-    let code = why.as_database_error().and_then(|error| error.code());
+    let code = why
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     matches!(
         code.as_deref(),
         Some("40001" | "40P01" | "5" | "6" | "261" | "517")
@@ -427,7 +429,7 @@ fn is_rolled_back(why: &sqlx::Error) -> bool {
 /// Whether there is such a row already.
 fn is_taken(why: &sqlx::Error) -> bool {
     why.as_database_error()
-        .is_some_and(|error| error.is_unique_violation())
+        .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
 /// What a failure means to those who asked. Messages of sqlx hold no password.

@@ -1,5 +1,7 @@
 //! The stores of values that stand on something outside of this process, for the suites over them.
 
+mod limits;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
