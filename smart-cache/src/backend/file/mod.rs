@@ -126,7 +126,7 @@ impl FileStore {
         if self.folder.is_trim_due() {
             let folder = Arc::clone(&self.folder);
             tokio::task::spawn_blocking(move || {
-                if let Err(why) = folder.trim() {
+                if let Err(why) = folder.trim_if_nobody_does() {
                     tracing::warn!(folder = %folder.path().display(), cause = %why, "the cache's folder could not be trimmed to its bound");
                 }
             });

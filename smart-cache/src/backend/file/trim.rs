@@ -29,13 +29,24 @@ impl Folder {
         much || long
     }
 
-    /// Looks through the namespace; another process that is doing so is left to it.
+    /// Looks through the namespace, unless another process or call is doing so.
+    pub(super) fn trim_if_nobody_does(&self) -> std::io::Result<()> {
+        self.trim_under(FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// Looks through the namespace, after whoever is doing so.
     pub(super) fn trim(&self) -> std::io::Result<()> {
+        self.trim_under(FlockOperation::LockExclusive)
+    }
+
+    fn trim_under(&self, lock: FlockOperation) -> std::io::Result<()> {
         let Ok(whole) = std::fs::File::open(self.namespace()) else {
             return Ok(());
         };
-        if flock(&whole, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Ok(());
+        match flock(&whole, lock) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(()),
+            Err(why) => return Err(why.into()),
         }
         let (mut kept, mut taken) = (Vec::<(SystemTime, u64, PathBuf)>::new(), 0);
         for part in parts(self.namespace()) {

@@ -32,7 +32,7 @@ impl Shared {
         deadline: Instant,
     ) -> Result<Lookup, BackendError> {
         let incarnation = self.incarnation(deadline).await?;
-        let statics = self.statics(target, incarnation);
+        let statics = self.statics(target, Arc::clone(&incarnation));
         let mut names = vec![self.names.entry(target.id)];
         names.extend(statics.iter().map(|wanted| wanted.name.clone()));
         let mut values = self.get_many(&names, deadline).await?.into_iter();
@@ -55,6 +55,7 @@ impl Shared {
             let found = self.read(&wanted, deadline).await?;
             let complete = found.iter().all(Option::is_some);
             if complete && kept.proves(digest, digest_of(&found)) {
+                self.is_still(&incarnation, deadline).await?;
                 return Ok(Lookup::Hit(kept.payload));
             }
         }
@@ -67,9 +68,11 @@ impl Shared {
         foreseen: &[Arc<str>],
         deadline: Instant,
     ) -> Result<Ticket, BackendError> {
+        // A token that is minted from now on is younger than the ticket, so its answer settles.
+        let began = now_us();
         for _ in 0..ATTEMPTS {
             let incarnation = self.incarnation(deadline).await?;
-            let statics = self.statics(target, incarnation);
+            let statics = self.statics(target, Arc::clone(&incarnation));
             let kept = self.get(self.names.entry(target.id), deadline).await?;
             let kept = kept.and_then(Kept::read);
             let listed = kept.as_ref().map(|kept| kept.payload.dynamic());
@@ -85,6 +88,7 @@ impl Shared {
             let Some(tokens) = self.read_or_mint(&wanted, deadline).await? else {
                 continue;
             };
+            self.is_still(&incarnation, deadline).await?;
             let (own, found) = tokens.split_at(statics.len());
             let digest = Digest::of(own.iter().map(Token::as_bytes));
             let foreseen: Vec<(String, Bytes)> = tags
@@ -98,7 +102,12 @@ impl Shared {
                     return Ok(Ticket::Filled(kept.payload));
                 }
             }
-            return self.take_lease(target, digest, foreseen, deadline).await;
+            let granted = Granted {
+                nonce: fresh_nonce()?,
+                began,
+                foreseen,
+            };
+            return self.take_lease(target, digest, &granted, deadline).await;
         }
         Err(BackendError::Refused(
             "tokens are gone as soon as they are minted: is the store full, or cleared all the time?"
@@ -144,14 +153,9 @@ impl Shared {
         &self,
         target: &Target,
         digest: Digest,
-        foreseen: Vec<(String, Bytes)>,
+        granted: &Granted,
         deadline: Instant,
     ) -> Result<Ticket, BackendError> {
-        let granted = Granted {
-            nonce: fresh_nonce()?,
-            began: now_us(),
-            foreseen,
-        };
         let value = granted.to_bytes();
         let (name, mark) = (self.names.lease(target.id), mark_of(digest, &value));
         let expiry = Some(self.options.lease);

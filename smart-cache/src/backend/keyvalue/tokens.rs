@@ -104,6 +104,22 @@ impl Shared {
         Ok(text.replace(':', "-").into())
     }
 
+    /// Fails when the store has begun another life since it was asked for its incarnation. A
+    /// connection that is made for a read may be the first to see the new life, and what was read
+    /// over it must not be judged by the old one.
+    pub(super) async fn is_still(
+        &self,
+        incarnation: &str,
+        deadline: Instant,
+    ) -> Result<(), BackendError> {
+        if *self.incarnation(deadline).await? == *incarnation {
+            return Ok(());
+        }
+        Err(BackendError::Disconnected(
+            "the store has restarted meanwhile".into(),
+        ))
+    }
+
     /// The tokens under these names as they are now.
     pub(super) async fn read(
         &self,

@@ -100,9 +100,10 @@ impl Values {
     async fn is_proved(&self, digest: &[u8], keys: &[String]) -> Result<bool, BackendError> {
         let deadline = self.shared.soon();
         let incarnation = self.shared.incarnation(deadline).await?;
-        let mut wanted = vec![self.shared.namespace(incarnation)];
+        let mut wanted = vec![self.shared.namespace(Arc::clone(&incarnation))];
         wanted.extend(keys.iter().map(|key| self.shared.wanted(key)));
         let tokens = self.shared.read(&wanted, deadline).await?;
+        self.shared.is_still(&incarnation, deadline).await?;
         Ok(digest_of(&tokens).is_some_and(|now| now.as_bytes()[..] == *digest))
     }
 

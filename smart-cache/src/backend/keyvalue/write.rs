@@ -30,10 +30,11 @@ impl Shared {
         // write, and tells how long the answer has to settle.
         let deadline = self.soon();
         let incarnation = self.incarnation(deadline).await?;
-        let statics = self.statics(target, incarnation);
+        let statics = self.statics(target, Arc::clone(&incarnation));
         let mut wanted = statics.clone();
         wanted.extend(filling.dynamic.iter().map(|tag| self.wanted(tag)));
         let tokens = self.read(&wanted, deadline).await?;
+        self.is_still(&incarnation, deadline).await?;
         let (own, found) = tokens.split_at(statics.len());
         if digest_of(own) != Some(lease.digest) {
             return Ok(Stored::Cleared);
