@@ -44,6 +44,9 @@
 //! | `sqlx-sqlite`, `sqlx-postgres` | [`hooks`]: transactions of sqlx that clear after their commit, the outbox, triggers | no |
 //! | `sqlx-mysql` | [`hooks`]: transactions alone | no |
 //! | `metrics` | counts and durations through the `metrics` facade ([`observe`]): a registration and a record for each round trip, nothing for a hit of the local tier | no |
+//! | `sql-sqlite`, `sql-postgres`, `sql-mysql` | responses and values in a SQL database ([`backend::SqlStore`]) | no |
+//! | `file` | responses and values in files of one machine ([`backend::FileStore`]) | no |
+//! | `memcached` | responses and values in one memcached ([`backend::MemcachedStore`]) | no |
 //! | `testing` | [`testing`]: assertions, a recorder and a failing backend for the tests of programs that cache | no |
 
 // The attributes name this crate by its own name, also in its own examples and tests.
