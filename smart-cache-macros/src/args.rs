@@ -81,6 +81,11 @@ impl<V: Value> Slot for Arg<V> {
 pub(crate) struct Errors(Option<Error>);
 
 impl Errors {
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Adds a mistake.
     pub(crate) fn push(&mut self, error: Error) {
         match &mut self.0 {

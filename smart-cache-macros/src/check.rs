@@ -28,9 +28,13 @@ pub(crate) fn is_function(attribute: &str, item: &TokenStream) -> Result<Handler
         .find(|tree| is_keyword(tree, "fn") || other.iter().any(|word| is_keyword(tree, word)));
     let is_fn = first_keyword.is_some_and(|tree| is_keyword(tree, "fn"));
     if !is_fn {
-        let message = format!(
-            "`#[{attribute}]` goes on an `async fn`, a handler of axum; here put it on each handler"
-        );
+        let message = if attribute == "smart_cached" {
+            format!("`#[{attribute}]` goes on an `async fn`; here put it on each function")
+        } else {
+            format!(
+                "`#[{attribute}]` goes on an `async fn`, a handler of axum; here put it on each handler"
+            )
+        };
         return Err(match first_keyword.or_else(|| tokens.first()) {
             Some(tree) => Error::new(tree.span(), message),
             None => Error::new(proc_macro2::Span::call_site(), message),

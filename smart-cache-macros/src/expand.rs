@@ -54,7 +54,7 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    fn new(crate_path: Option<&Path>) -> Self {
+    pub(crate) fn new(crate_path: Option<&Path>) -> Self {
         let krate = crate_path.map_or_else(|| quote!(::smart_cache), |path| quote!(#path));
         Self {
             private: quote!(#krate::private),
@@ -271,7 +271,7 @@ fn take_apart((argument, whole): (&Argument, Ident)) -> Option<TokenStream> {
 ///
 /// The return in front is never reached; it makes the compiler know the type that was
 /// declared before it looks into the body, so that a mismatch is reported in the body.
-fn body(handler: &Handler, private: &TokenStream) -> TokenStream {
+pub(crate) fn body(handler: &Handler, private: &TokenStream) -> TokenStream {
     let declared: Type = match &handler.sig.output {
         ReturnType::Default => {
             syn::parse2(handler.output()).unwrap_or_else(|_| Type::Verbatim(quote!(())))

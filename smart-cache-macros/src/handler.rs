@@ -273,6 +273,16 @@ impl Scope {
     }
 }
 
+/// The names that a pattern binds, as far as they can be seen.
+pub(crate) fn bound(pattern: &Pat) -> Vec<Ident> {
+    let mut scope = Scope {
+        names: Vec::new(),
+        has_macros: false,
+    };
+    scope.visit_pat_mut(&mut pattern.clone());
+    scope.names
+}
+
 impl VisitMut for Scope {
     fn visit_pat_ident_mut(&mut self, pattern: &mut PatIdent) {
         self.names.push(pattern.ident.clone());

@@ -11,6 +11,7 @@ mod fallback; // what is emitted when the function cannot be rewritten
 mod handler; // the user's function, as a model
 mod lint; // `#[expect]`s that the rewritten function would no longer fulfil
 mod smart_cache; // what is particular to `#[smart_cache]`
+mod smart_cached; // `#[smart_cached]`, for functions that are no handlers
 mod template; // "product:{id}"
 mod values; // the arguments, one type each
 
@@ -30,6 +31,12 @@ pub fn smart_cache(args: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn smart_cache_last(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::last::<SmartCache>(args.into(), &item.into()).into()
+}
+
+/// Computes a function's value once for each key; documented in smart-cache.
+#[proc_macro_attribute]
+pub fn smart_cached(args: TokenStream, item: TokenStream) -> TokenStream {
+    smart_cached::expand(args.into(), &item.into()).into()
 }
 
 /// Clears keys when a write handler has run; documented in smart-cache.

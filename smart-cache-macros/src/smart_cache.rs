@@ -277,20 +277,20 @@ fn shower(ty: &Type, names: &Names) -> TokenStream {
     }
 }
 
-fn option(private: &TokenStream, value: Option<TokenStream>) -> TokenStream {
+pub(crate) fn option(private: &TokenStream, value: Option<TokenStream>) -> TokenStream {
     match value {
         Some(value) => quote!(#private::Option::Some(#value)),
         None => quote!(#private::Option::None),
     }
 }
 
-fn number(value: u64) -> TokenStream {
+pub(crate) fn number(value: u64) -> TokenStream {
     let value = Literal::u64_suffixed(value);
     quote!(#value)
 }
 
 /// The text of a literal as a plain one, for the site's own record.
-fn text(literal: &LitStr) -> TokenStream {
+pub(crate) fn text(literal: &LitStr) -> TokenStream {
     let text = literal.value();
     quote!(#text)
 }

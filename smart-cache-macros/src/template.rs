@@ -95,6 +95,11 @@ impl Template {
         Some(quote_spanned!(self.located()=> &[#(&#values),*]))
     }
 
+    /// Whether a value of this name, or something of it, is written into the template.
+    pub(crate) fn mentions(&self, name: &str) -> bool {
+        self.places().any(|place| place.name == name)
+    }
+
     fn places(&self) -> impl Iterator<Item = &Place> {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Place(place) => Some(place),

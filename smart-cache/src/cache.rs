@@ -44,6 +44,8 @@ pub(crate) struct Inner {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) flights: Arc<Flights>,
     pub(crate) pending: Arc<PendingClears>,
+    /// Reads of plain values that callers can join.
+    pub(crate) reads: Arc<crate::kv::Reads>,
     pub(crate) counters: Counters,
     /// Hits without a round trip; `None` when it is switched off, or nothing could keep it honest.
     pub(crate) local: Option<LocalTier>,
@@ -115,6 +117,7 @@ impl SmartCache {
             backend,
             flights: Arc::default(),
             pending: Arc::default(),
+            reads: Arc::default(),
             counters: Counters::default(),
             reclaiming: Arc::new(tokio::sync::Semaphore::new(1)),
             audits: Arc::new(tokio::sync::Semaphore::new(crate::audit::MOST_AT_ONCE)),

@@ -218,17 +218,22 @@ impl SmartCache {
     pub(crate) fn block_on(&self, wish: Wish) -> Result<(), ClearError> {
         let uttered = Uttered::new(self, wish);
         let runtime = blocking_runtime()?;
-        let twin = self.inner.blocking_twin.get_or_init(|| {
-            let own = || Arc::clone(&self.inner.backend);
-            self.inner.backend.blocking_twin().unwrap_or_else(own)
-        });
-        let twin = Arc::clone(twin);
+        let twin = self.blocking_backend();
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         runtime.spawn(async move {
             let _ = tell.send(uttered.send(twin).await);
         });
         told.recv()
             .unwrap_or_else(|_| Err(dropped("the runtime for blocking clears has ended")))
+    }
+
+    /// A handle on the same entries whose connection lives on the blocking runtime.
+    pub(crate) fn blocking_backend(&self) -> Arc<dyn Backend> {
+        let twin = self.inner.blocking_twin.get_or_init(|| {
+            let own = || Arc::clone(&self.inner.backend);
+            self.inner.backend.blocking_twin().unwrap_or_else(own)
+        });
+        Arc::clone(twin)
     }
 
     /// This process knows of its own clear before anybody tells it. Before the command is sent
@@ -323,7 +328,7 @@ fn dropped(why: &str) -> ClearError {
 }
 
 /// One runtime on a thread of its own, for callers that block.
-fn blocking_runtime() -> Result<&'static tokio::runtime::Handle, ClearError> {
+pub(crate) fn blocking_runtime() -> Result<&'static tokio::runtime::Handle, BackendError> {
     static RUNTIME: OnceLock<Option<tokio::runtime::Handle>> = OnceLock::new();
     let handle = RUNTIME.get_or_init(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -339,5 +344,5 @@ fn blocking_runtime() -> Result<&'static tokio::runtime::Handle, ClearError> {
     });
     handle
         .as_ref()
-        .ok_or_else(|| BackendError::Disconnected("no thread for blocking clears".into()).into())
+        .ok_or_else(|| BackendError::Disconnected("no thread for blocking calls".into()))
 }

@@ -85,6 +85,7 @@ pub(crate) fn never_cached(registry: &Registry, found: impl Fn(&str) -> bool) ->
             let mut cached = registry
                 .cached
                 .iter()
+                .chain(&registry.functions)
                 .flat_map(|handler| std::iter::once(&handler.key).chain(handler.tags));
             !cached.any(|own| overlap(own, cleared)) && !found(cleared)
         })

@@ -189,6 +189,10 @@ impl Entry {
         }
     }
 
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.body
+    }
+
     /// How long the handler took: what a hit saves.
     pub(crate) fn took(&self) -> Duration {
         self.took

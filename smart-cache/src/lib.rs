@@ -109,7 +109,10 @@ pub use context::{CacheContext, uncached};
 pub use entry::EntryId;
 pub use error::{BackendError, ClearError, ConfigError};
 pub use key::{IntoKeys, KeyPart, Shows, Variant};
-pub use kv::{Cache, CacheError, Keys, OnError, Timeout, ValueStats, cache, caches};
+pub use kv::{
+    BlockingCache, BlockingGetOrSet, Cache, CacheError, CachedValue, ComputeError, Fragment,
+    GetOrSet, Keys, OnError, Timeout, ValueStats, cache, caches, fragment,
+};
 pub use layer::{CacheLayer, CacheService, CachedLayer, layer};
 pub use policy::Bypass;
 pub use protocol::scope::{depends_on, in_scope};
@@ -119,6 +122,8 @@ pub use registry::{CachedHandler, ClearingHandler, Registry, registry};
 pub use smart_cache_macros::clears_cache;
 #[doc = include_str!("../docs/attribute.md")]
 pub use smart_cache_macros::smart_cache;
+#[doc = include_str!("../docs/cached_function.md")]
+pub use smart_cache_macros::smart_cached;
 pub use start::{
     clear_all, clear_all_blocking, clear_cache, clear_cache_blocking, expire_cache,
     expire_cache_blocking, install, install_named, start,

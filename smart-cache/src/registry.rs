@@ -48,6 +48,26 @@ pub struct ClearSite {
     pub cache: Option<&'static str>,
 }
 
+/// What the attribute says about one cached function.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[doc(hidden)]
+pub struct FunctionSite {
+    pub module: &'static str,
+    pub name: &'static str,
+    pub file: &'static str,
+    pub line: u32,
+    pub column: u32,
+    pub key: &'static str,
+    pub tags: &'static [&'static str],
+    pub ttl_ms: Option<u64>,
+    pub cache: Option<&'static str>,
+}
+
+/// Collected from the whole program.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct Function(pub &'static FunctionSite);
+
 /// Collected from the whole program.
 #[derive(Debug)]
 #[doc(hidden)]
@@ -58,6 +78,7 @@ pub struct Handler(pub &'static Site);
 #[doc(hidden)]
 pub struct ClearHandler(pub &'static ClearSite);
 
+inventory::collect!(Function);
 inventory::collect!(Handler);
 inventory::collect!(ClearHandler);
 
@@ -107,6 +128,8 @@ pub struct Registry {
     pub triggers: Vec<(String, Vec<String>)>,
     /// Layers that were made until now, by key.
     pub layers: Vec<CachedLayer>,
+    /// The functions with `#[smart_cached(..)]`, by module and name.
+    pub functions: Vec<CachedHandler>,
 }
 
 impl Registry {
@@ -140,10 +163,13 @@ impl Registry {
 
 /// The templates of all cached handlers.
 fn template_texts() -> Vec<&'static str> {
-    inventory::iter::<Handler>()
+    let handlers = inventory::iter::<Handler>()
         .map(|handler| handler.0)
-        .flat_map(|site| std::iter::once(site.key).chain(site.tags.iter().copied()))
-        .collect()
+        .flat_map(|site| std::iter::once(site.key).chain(site.tags.iter().copied()));
+    let functions = inventory::iter::<Function>()
+        .map(|function| function.0)
+        .flat_map(|site| std::iter::once(site.key).chain(site.tags.iter().copied()));
+    handlers.chain(functions).collect()
 }
 
 /// Which of them were cleared by hand.
@@ -184,6 +210,21 @@ pub fn registry() -> Registry {
             keys: site.keys,
         })
         .collect();
+    let mut seen = HashSet::new();
+    let mut functions: Vec<_> = inventory::iter::<Function>()
+        .map(|function| function.0)
+        .filter(|site| seen.insert((site.module, site.name, site.line, site.key)))
+        .map(|site| CachedHandler {
+            module: site.module,
+            name: site.name,
+            place: (site.file, site.line),
+            key: site.key,
+            tags: site.tags,
+            cache: site.cache,
+            ttl: site.ttl_ms.map(Duration::from_millis),
+        })
+        .collect();
+    functions.sort_by_key(|function| (function.module, function.name, function.place));
     cached.sort_by_key(|handler| (handler.module, handler.name, handler.place));
     clearing.sort_by_key(|handler| (handler.module, handler.name, handler.place));
     Registry {
@@ -191,6 +232,7 @@ pub fn registry() -> Registry {
         clearing,
         triggers: coverage::triggers(),
         layers: layer::all(),
+        functions,
     }
 }
 

@@ -2,12 +2,16 @@
 //!
 //! ```text
 //! 0xC1 0x01 MessagePack     any value; structs with the names of their fields
+//! 0xC1 0x02 tags value   a computed value with the tags that were found meanwhile:
+//!                        u16, each u32 + bytes; little-endian
 //! -?[0-9]+                  a whole number that fits into 64 bits, so that the server can count
 //! anything else             raw bytes
 //! ```
 //!
 //! 0xC1 begins no MessagePack and no UTF-8 text. What does not decode is a miss: another build
 //! may have written it.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -17,6 +21,7 @@ use serde::de::DeserializeOwned;
 pub(super) const MARK: u8 = 0xC1;
 /// The format behind the mark.
 const MESSAGE_PACK: u8 = 1;
+const TAGGED: u8 = 2;
 
 /// Writes a value; the error is what its type reported.
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, String> {
@@ -37,6 +42,38 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
             rmp_serde::from_slice(&packed).ok()
         }
     }
+}
+
+/// A computed value with the tags that were found while it was computed, so that whoever is given
+/// it depends on them too.
+pub(super) fn with_tags(found: &[Arc<str>], encoded: Bytes) -> Bytes {
+    if found.is_empty() {
+        return encoded;
+    }
+    let mut bytes = vec![MARK, TAGGED];
+    bytes.extend_from_slice(&(found.len() as u16).to_le_bytes());
+    for tag in found {
+        bytes.extend_from_slice(&(tag.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(tag.as_bytes());
+    }
+    bytes.extend_from_slice(&encoded);
+    bytes.into()
+}
+
+/// The tags and the value that [`with_tags`] put together.
+pub(super) fn without_tags(bytes: &[u8]) -> Option<(Vec<String>, &[u8])> {
+    let [MARK, TAGGED, rest @ ..] = bytes else {
+        return Some((Vec::new(), bytes));
+    };
+    let (count, mut rest) = rest.split_first_chunk::<2>()?;
+    let mut found = Vec::new();
+    for _ in 0..u16::from_le_bytes(*count) {
+        let (length, tail) = rest.split_first_chunk::<4>()?;
+        let (tag, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        found.push(std::str::from_utf8(tag).ok()?.to_owned());
+        rest = tail;
+    }
+    Some((found, rest))
 }
 
 /// What a server would count with.
@@ -148,6 +185,24 @@ mod tests {
             assert_eq!(decode::<String>(bytes), None);
             assert_eq!(decode::<Point>(bytes), None);
         }
+    }
+
+    #[test]
+    fn tags_that_were_found_come_back_with_the_value() {
+        let encoded = encode("value").unwrap();
+        for found in [vec![], vec!["product:7".into(), "ß".into()]] {
+            let bytes = with_tags(&found, encoded.clone());
+            let (tags, value) = without_tags(&bytes).unwrap();
+            assert_eq!(
+                tags,
+                found
+                    .iter()
+                    .map(|tag: &Arc<str>| tag.to_string())
+                    .collect::<Vec<_>>()
+            );
+            assert_eq!(value, &encoded[..]);
+        }
+        assert_eq!(without_tags(b"\xc1\x02\x01\x00\xff\xff\xff\xff"), None);
     }
 
     #[test]

@@ -3,12 +3,21 @@
 //! | file | what |
 //! |---|---|
 //! | `read.rs` `write.rs` `count.rs` | the methods of [`Cache`] |
+//! | `compute.rs` `road.rs` `reads.rs` | `get_or_set`: the question, the road of a value that is computed, reads that callers share |
+//! | `function.rs` `fragment.rs` | what `#[smart_cached]` calls; pieces of pages |
+//! | `blocking.rs` | every method for code that cannot await |
 //! | `encoding.rs` `timeout.rs` `error.rs` `stats.rs` | values as bytes; times; failures; counters |
 
+mod blocking;
+mod compute;
 mod count;
 mod encoding;
 mod error;
+mod fragment;
+mod function;
 mod read;
+mod reads;
+mod road;
 mod stats;
 mod timeout;
 mod write;
@@ -18,8 +27,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::OnceCell;
 
+pub use self::blocking::{BlockingCache, BlockingGetOrSet};
+pub use self::compute::{ComputeError, GetOrSet};
 pub use self::error::{CacheError, OnError};
+pub use self::fragment::{Fragment, fragment};
+pub use self::function::CachedValue;
+pub use self::function::{FunctionCall, Returned, ReturnsValue};
 pub use self::read::Keys;
+pub(crate) use self::reads::Reads;
 pub(crate) use self::stats::ValueCounters;
 pub use self::stats::ValueStats;
 pub use self::timeout::Timeout;
@@ -48,6 +63,8 @@ enum Source {
     Default,
     Named(String),
     Own(SmartCache),
+    /// Another handle's cache, over the connection of blocking calls.
+    Twin(Arc<Place>),
 }
 
 /// A cache that is set up.
@@ -64,6 +81,7 @@ impl std::fmt::Debug for Cache {
             Source::Default => "default",
             Source::Named(name) => name,
             Source::Own(_) => "own",
+            Source::Twin(_) => "blocking",
         };
         f.debug_struct("Cache")
             .field("of", &name)
@@ -75,13 +93,7 @@ impl std::fmt::Debug for Cache {
 impl PartialEq for Cache {
     /// Whether both are handles of one cache, at one version.
     fn eq(&self, other: &Self) -> bool {
-        let same = match (&self.place.source, &other.place.source) {
-            (Source::Default, Source::Default) => true,
-            (Source::Named(one), Source::Named(other)) => one == other,
-            (Source::Own(one), Source::Own(other)) => Arc::ptr_eq(&one.inner, &other.inner),
-            _ => false,
-        };
-        same && self.version == other.version
+        self.place.is_same(&other.place) && self.version == other.version
     }
 }
 
@@ -172,27 +184,27 @@ impl Place {
         })
     }
 
+    fn is_same(&self, other: &Self) -> bool {
+        match (&self.source, &other.source) {
+            (Source::Default, Source::Default) => true,
+            (Source::Named(one), Source::Named(other)) => one == other,
+            (Source::Own(one), Source::Own(other)) => Arc::ptr_eq(&one.inner, &other.inner),
+            (Source::Twin(one), Source::Twin(other)) => one.is_same(other),
+            _ => false,
+        }
+    }
+
     /// The cache, set up if it was not.
     async fn opened(&self) -> Result<&Opened, CacheError> {
         if let Some(opened) = self.opened.get() {
             return Ok(opened);
         }
-        let smart = match &self.source {
-            Source::Own(smart) => Some(smart.clone()),
-            Source::Default => crate::start::resolve(None, None).await,
-            Source::Named(name) => crate::start::resolve(None, Some(name)).await,
-        };
-        let smart = smart
-            .ok_or_else(|| BackendError::Disconnected("the cache is still being set up".into()))?;
-        smart.is_set_up()?;
-        let backend = Arc::clone(&smart.inner.backend);
-        let store = backend
-            .values()
-            .ok_or_else(|| BackendError::Unsupported("it has no place for plain values".into()))?;
-        let opened = Opened {
-            smart,
-            backend,
-            store,
+        let opened = match &self.source {
+            Source::Own(smart) => Opened::of(smart.clone())?,
+            Source::Default => Opened::resolved(None).await?,
+            Source::Named(name) => Opened::resolved(Some(name)).await?,
+            // At most one level deep: the twin of a twin is itself.
+            Source::Twin(place) => Box::pin(place.opened()).await?.twin(),
         };
         Ok(self.opened.get_or_init(|| async { opened }).await)
     }
@@ -266,6 +278,39 @@ impl Cache {
 const VALUES: &str = "=";
 
 impl Opened {
+    async fn resolved(name: Option<&str>) -> Result<Self, CacheError> {
+        let smart = crate::start::resolve(None, name).await;
+        Self::of(
+            smart.ok_or_else(|| {
+                BackendError::Disconnected("the cache is still being set up".into())
+            })?,
+        )
+    }
+
+    fn of(smart: SmartCache) -> Result<Self, CacheError> {
+        smart.is_set_up()?;
+        let backend = Arc::clone(&smart.inner.backend);
+        let store = backend
+            .values()
+            .ok_or_else(|| BackendError::Unsupported("it has no place for plain values".into()))?;
+        Ok(Self {
+            smart,
+            backend,
+            store,
+        })
+    }
+
+    /// The same cache over the connection of blocking calls.
+    fn twin(&self) -> Self {
+        let backend = self.smart.blocking_backend();
+        let store = backend.values().unwrap_or_else(|| Arc::clone(&self.store));
+        Self {
+            smart: self.smart.clone(),
+            backend,
+            store,
+        }
+    }
+
     /// The name of a key, as its store takes it.
     fn name(&self, key: &str, version: Option<u32>) -> Result<String, CacheError> {
         let settings = &self.smart.inner.config.values;

@@ -43,6 +43,10 @@ impl ValueCounters {
         self.unavailable.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn computed(&self) {
+        self.computed.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn snapshot(&self) -> ValueStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         ValueStats {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::backend::{Backend, Filling, Lease, Stored};
+use crate::backend::{Added, Backend, Filling, Lease, NewValue, Stored};
 use crate::error::BackendError;
 use crate::protocol::Target;
 
@@ -46,6 +46,24 @@ impl HeldLease {
             return Ok(Stored::LeaseLost);
         };
         held.backend.store(&held.target, &held.lease, filling).await
+    }
+}
+
+impl HeldLease {
+    /// Adds a plain value under this lease, which is then used up; it is given back where the
+    /// backend knows no such thing.
+    pub(crate) async fn add_value(mut self, value: NewValue<'_>) -> Result<Added, BackendError> {
+        let Some(held) = self.held.take() else {
+            return Ok(Added::Refused);
+        };
+        let added = held
+            .backend
+            .add_value(&held.target, &held.lease, value)
+            .await;
+        if matches!(added, Err(BackendError::Unsupported(_))) {
+            self.held = Some(held);
+        }
+        added
     }
 }
 

@@ -4,8 +4,14 @@
 //! happen in Redis alone.
 
 mod basics;
+mod blocking;
+mod computed;
 mod counters;
+mod fragments;
+mod functions;
 mod hostile;
+mod kv_server;
+mod named;
 mod off;
 mod outage;
 mod redis_only;
@@ -34,7 +40,6 @@ macro_rules! on_each_store {
 use on_each_store;
 
 macro_rules! each {
-    ($checks:tt => $stages:tt) => { compile_error!("names of checks, then stages") };
     ($($check:ident),* => { $($store:ident: $stage:expr;)* }) => {
         $crate::values::each_of! { [$($check)*] $($store: $stage;)* }
     };

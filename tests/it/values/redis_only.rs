@@ -2,7 +2,7 @@
 
 use smart_cache::Timeout::{Default, Never};
 use smart_cache::{CacheError, SmartCache};
-use smart_cache_tests::harness::RedisServer;
+use smart_cache_tests::harness::{Gate, RedisServer, within};
 
 use super::stage::Stage;
 
@@ -90,4 +90,63 @@ async fn each_call_for_many_is_one_round_trip_over_the_one_connection() {
     let opened = |text: &str| text.parse::<u64>().unwrap();
     // The harness's own `redis-cli` and `info` calls are the others.
     assert!(opened(&after) - opened(&before) <= 5, "{before} {after}");
+}
+
+#[tokio::test]
+async fn callers_on_several_nodes_compute_once() {
+    let stage = Stage::redis().await;
+    let namespace = smart_cache_tests::harness::namespace();
+    for (key, tags) in [("plain", &[][..]), ("tagged", &["t"])] {
+        let (gate, mut callers) = (Gate::new(), Vec::new());
+        for _ in 0..4 {
+            let builder = stage.builder().namespace(&namespace).local_capacity(0);
+            let builder = builder.wait(std::time::Duration::from_secs(20));
+            let values = builder.build().await.unwrap().values();
+            callers.extend((0..500).map(|_| {
+                let (values, gate) = (values.clone(), gate.clone());
+                tokio::spawn(async move {
+                    let value = values.get_or_set(key).tags(tags.to_vec());
+                    let value = value.compute(async || {
+                        gate.pass().await;
+                        gate.runs()
+                    });
+                    value.await.unwrap()
+                })
+            }));
+        }
+        gate.begun().await;
+        gate.open_for_all();
+        for caller in callers {
+            assert_eq!(within("a caller", caller).await.unwrap(), 1, "{key}");
+        }
+        assert_eq!(gate.runs(), 1, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_clear_on_one_node_ends_what_another_one_remembers() {
+    let stage = Stage::redis().await;
+    let namespace = smart_cache_tests::harness::namespace();
+    let node = async || stage.builder().namespace(&namespace).build().await.unwrap();
+    let (one, other) = (node().await, node().await);
+    let read = async |node: &SmartCache, fresh: u8| {
+        let value = node.values().get_or_set("k").tags("t");
+        value.compute(async || fresh).await.unwrap()
+    };
+    assert_eq!(read(&one, 1).await, 1);
+    assert_eq!(read(&other, 2).await, 1);
+    // The third one is answered by the node's own memory, once it may.
+    assert_eq!(read(&other, 3).await, 1);
+    one.clear("t").await.unwrap();
+    assert_eq!(read(&one, 4).await, 4);
+    smart_cache_tests::harness::eventually("the other node to hear of it", async || {
+        (read(&other, 5).await == 4).then_some(())
+    })
+    .await;
+    one.values().delete("k").await.unwrap();
+    assert_eq!(read(&one, 6).await, 6);
+    smart_cache_tests::harness::eventually("the other node to hear of that", async || {
+        (read(&other, 7).await == 6).then_some(())
+    })
+    .await;
 }
