@@ -242,6 +242,18 @@ impl Builder {
         self
     }
 
+    /// Seals every response and value that is stored, by authenticated encryption: keys of 32 bytes
+    /// in hex or base64, joined by commas. The first one seals, all of them open; what does not
+    /// open is a miss. Keys, tags and the names of values stay readable, and values cannot be
+    /// counted with. Needs the feature `encryption`.
+    pub fn encryption_key(mut self, keys: &str) -> Self {
+        match config::keyring("encryption_key", keys) {
+            Ok(keyring) => self.config.keyring = Some(keyring),
+            Err(why) => self.refuse(why),
+        }
+        self
+    }
+
     /// How long values of the low-level API stay that are stored with
     /// [`Timeout::Default`](crate::Timeout); default 300 s.
     pub fn default_timeout(mut self, timeout: impl Into<Timeout>) -> Self {

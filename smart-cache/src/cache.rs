@@ -3,16 +3,18 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::backend::Backend;
 use crate::backend::memory::MemoryBackend;
 use crate::backend::off::OffBackend;
+use crate::backend::{Backend, Payload};
 use crate::builder::Builder;
 use crate::config::Config;
+use crate::entry::{Entry, EntryId};
 use crate::error::{BackendError, ConfigError};
 use crate::inspect::clears::Journal;
 use crate::local::LocalTier;
 use crate::protocol::clear::{PendingClears, Wish};
 use crate::protocol::flight::Flights;
+use crate::seal::Keyring;
 use crate::stats::{Counters, HandlerStats, LocalStats, Stats};
 
 /// A cache of responses. Cheap to clone: all clones are one cache.
@@ -43,6 +45,8 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) flights: Arc<Flights>,
+    /// Seals what is stored, where keys were given.
+    pub(crate) keyring: Option<Keyring>,
     pub(crate) pending: Arc<PendingClears>,
     /// Reads of plain values that callers can join.
     pub(crate) reads: Arc<crate::kv::Reads>,
@@ -111,11 +115,14 @@ impl SmartCache {
         let freshness = backend.freshness().filter(|_| config.local_capacity > 0);
         let local =
             freshness.map(|freshness| LocalTier::new(config.local_capacity, Arc::clone(freshness)));
+        let keyring = config.keyring.as_ref();
+        let keyring = keyring.map(|keyring| keyring.within(&config.namespace));
         let inner = Inner {
             local,
             config,
             backend,
             flights: Arc::default(),
+            keyring,
             pending: Arc::default(),
             reads: Arc::default(),
             counters: Counters::default(),
@@ -191,6 +198,12 @@ impl SmartCache {
             Some(why) => format!("not set up: {why}"),
             None => self.inner.backend.describe(),
         }
+    }
+
+    /// A stored entry, opened and made ready.
+    pub(crate) fn entry(&self, payload: &Payload, id: EntryId) -> Option<Arc<Entry>> {
+        let keys = self.inner.keyring.as_ref();
+        payload.entry(id, keys, self.inner.config.status_header)
     }
 
     /// Whether there is anything behind this handle.

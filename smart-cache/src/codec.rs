@@ -25,11 +25,14 @@ use crate::entry::{Answer, EncodedBody, Entry, EntryId};
 use crate::http::encoding::Encoding;
 use crate::local::Sample;
 use crate::protocol::MAX_TAGS;
+use crate::seal::{Bound, Keyring};
 
 /// Begins every head.
 const MAGIC: [u8; 3] = *b"SC\x01";
 /// The format of the record; another number is another build's business.
 const FORMAT: u8 = 3;
+/// In place of the format where a record is sealed (`seal.rs`).
+const SEALED: u8 = 0xE5;
 /// Format, checksum and length in front of the meta.
 const RECORD_FIXED: usize = 1 + 4 + 4;
 
@@ -45,12 +48,18 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// The entry; `None` for bytes that cannot be read.
-    pub(crate) fn entry(&self, id: EntryId, status_header: bool) -> Option<Arc<Entry>> {
+    /// The entry; `None` for bytes that cannot be read. What is sealed is opened with the keys of the
+    /// cache, and what is not is no entry where there are any.
+    pub(crate) fn entry(
+        &self,
+        id: EntryId,
+        keys: Option<&Keyring>,
+        status_header: bool,
+    ) -> Option<Arc<Entry>> {
         self.entry
             .get_or_init(|| {
                 Some(Arc::new(Entry::new(
-                    decode(id, &self.bytes)?,
+                    unsealed(id, &self.bytes, keys)?,
                     status_header,
                 )))
             })
@@ -263,6 +272,35 @@ pub(crate) fn encode(id: EntryId, head: &Head, answer: &Answer, request: &str) -
     let crc = checksum(id, &out, record);
     out[record + 1..record + 5].copy_from_slice(&crc.to_le_bytes());
     out
+}
+
+/// Seals the record behind the head of what [`encode`] wrote; `None` where that cannot be done, and
+/// then nothing may be stored.
+pub(crate) fn seal(id: EntryId, payload: Vec<u8>, keys: Option<&Keyring>) -> Option<Vec<u8>> {
+    let Some(keys) = keys else {
+        return Some(payload);
+    };
+    let (head, record) = payload.split_at(Head::end(&payload)?);
+    let bound = Bound::Entry {
+        id: id.as_bytes(),
+        head,
+    };
+    let sealed = keys.seal(&bound, record)?;
+    Some([head, &[SEALED], &sealed].concat())
+}
+
+/// Decodes what [`encode`] and [`seal`] wrote.
+fn unsealed(id: EntryId, bytes: &Bytes, keys: Option<&Keyring>) -> Option<Answer> {
+    let Some(keys) = keys else {
+        return decode(id, bytes);
+    };
+    let (head, record) = bytes.split_at(Head::end(bytes)?);
+    let bound = Bound::Entry {
+        id: id.as_bytes(),
+        head,
+    };
+    let record = keys.open(&bound, record.strip_prefix(&[SEALED])?)?;
+    decode(id, &[head, &record].concat().into())
 }
 
 /// Decodes what [`encode`] wrote; `None` for anything else.

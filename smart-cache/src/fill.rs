@@ -250,6 +250,13 @@ impl Filled {
             seat.close();
         }
         let payload = codec::encode(target.id, head, &self.answer, &self.request);
+        let Some(payload) = codec::seal(target.id, payload, cache.inner.keyring.as_ref()) else {
+            tracing::warn!(key = %target.key, "no randomness to seal an answer with: it is not stored");
+            if let Some(seat) = seat {
+                seat.look_again();
+            }
+            return;
+        };
         let filling = Filling {
             payload: &payload,
             ttl: self.ttl,

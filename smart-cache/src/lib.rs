@@ -38,6 +38,7 @@
 //! | `tls` | `rediss://` addresses, by rustls with the platform's root certificates | no |
 //! | `zstd`, `brotli`, `gzip` | encoded bodies stored beside the plain one: `encodings(..)`; each pulls in its encoder | no |
 //! | `compression` | all three | no |
+//! | `encryption` | what is stored is sealed with `SMART_REDIS_ENCRYPTION_KEY`: responses and values | no |
 //! | `axum-extra` | [`KeyPart`] for the extractors of axum-extra | no |
 //! | `admin` | [`admin`]: the page for operators | no |
 //! | `aide` | documentation of cached handlers by aide | no |
@@ -94,6 +95,7 @@ mod refresh;
 mod registry;
 mod respond;
 mod run;
+mod seal;
 mod serve;
 mod start;
 mod stats;

@@ -93,7 +93,7 @@ async fn road<T: IntoResponse>(
                 if let Some(bypass) = distrusted(cache, &asked, &payload) {
                     return alone(cache, bypass, run.future).await;
                 }
-                match payload.entry(asked.target.id, cache.inner.config.status_header) {
+                match cache.entry(&payload, asked.target.id) {
                     Some(entry) => return hit(cache, asked.asked, &entry, Instant::now()),
                     None => discard(cache, &asked).await,
                 }
@@ -153,7 +153,7 @@ async fn find(cache: &Counted<'_>, asked: &Request<'_>, patience: Instant) -> Fo
             if let Some(bypass) = distrusted(cache, asked, &payload) {
                 return Found::Refused(bypass);
             }
-            match payload.entry(asked.target.id, cache.inner.config.status_header) {
+            match cache.entry(&payload, asked.target.id) {
                 Some(entry) => {
                     keep_locally(cache, asked, &payload, &entry);
                     Found::Entry(entry)
@@ -171,10 +171,7 @@ async fn find(cache: &Counted<'_>, asked: &Request<'_>, patience: Instant) -> Fo
             if let Some(bypass) = distrusted(cache, asked, &stale.payload) {
                 return Found::Refused(bypass);
             }
-            match stale
-                .payload
-                .entry(asked.target.id, cache.inner.config.status_header)
-            {
+            match cache.entry(&stale.payload, asked.target.id) {
                 Some(entry) => Found::Expired(entry, stale),
                 None => Found::Nothing(Missed {
                     digest: Some(stale.digest),

@@ -38,6 +38,7 @@ const VARIABLES: &[&str] = &[
     "DEFAULT_TIMEOUT",
     "ENCODE_FROM",
     "ENCODINGS",
+    "ENCRYPTION_KEY",
     "HOST",
     "IGNORED_QUERY",
     "LEASE",

@@ -20,6 +20,7 @@ use crate::encode;
 use crate::error::ConfigError;
 use crate::http::encoding::Encodings;
 use crate::key::IgnoredQuery;
+use crate::seal::Keyring;
 
 /// Where entries live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -89,6 +90,8 @@ pub(crate) struct Config {
     pub(crate) app_version: Option<String>,
     /// Replaces the identity read from INFO, where INFO is forbidden.
     pub(crate) server_id: Option<String>,
+    /// Seals what is stored.
+    pub(crate) keyring: Option<Keyring>,
     /// Of the low-level API.
     pub(crate) values: ValueSettings,
     /// The share of hits whose handler is run again, from 0 to 1.
@@ -121,6 +124,7 @@ impl Default for Config {
             status_key: false,
             app_version: None,
             server_id: None,
+            keyring: None,
             values: ValueSettings::default(),
             audit: 0.0,
             announce: true,
@@ -235,6 +239,7 @@ impl Config {
             check_server_id(&value.text).map_err(|allowed| value.refuse(allowed))?;
             config.server_id = Some(value.text);
         }
+        config.keyring = encryption(source)?;
         config.values = values::read(source)?;
         Ok(config)
     }
@@ -246,6 +251,37 @@ impl Config {
             None => connection_info("SMART_REDIS_HOST", "redis://127.0.0.1:6379"),
         }
     }
+}
+
+/// The keys that seal what is stored; their text is never shown.
+fn encryption(source: &Source<'_>) -> Result<Option<Keyring>, ConfigError> {
+    match source.get("ENCRYPTION_KEY")? {
+        // A named cache would inherit the keys otherwise.
+        Some(keys) if keys.text.eq_ignore_ascii_case("none") => Ok(None),
+        Some(keys) => keyring(&keys.name, &keys.text).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Reads keys; `name` says where they come from.
+#[cfg(feature = "encryption")]
+pub(crate) fn keyring(name: &str, text: &str) -> Result<Keyring, ConfigError> {
+    Keyring::parse(text).ok_or_else(|| ConfigError::Invalid {
+        name: name.to_owned(),
+        value: "***".to_owned(),
+        allowed:
+            "keys of 32 bytes in hex or base64, joined by commas (`openssl rand -hex 32` makes one)"
+                .to_owned(),
+    })
+}
+
+/// Without the feature a key is not silently ignored.
+#[cfg(not(feature = "encryption"))]
+pub(crate) fn keyring(name: &str, _: &str) -> Result<Keyring, ConfigError> {
+    Err(ConfigError::Feature {
+        name: name.to_owned(),
+        feature: "encryption",
+    })
 }
 
 /// What a local tier's staleness may be: a heartbeat is a quarter of it.

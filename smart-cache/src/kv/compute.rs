@@ -53,7 +53,7 @@ impl Cache {
     /// **Without tags** it is a plain value, which all other methods see.
     ///
     /// Round trips: one for a hit, none for a tagged value that this process remembers; for a miss
-    /// two before the computation (three without tags) and one after it.
+    /// two before the computation (four without tags) and one after it.
     ///
     /// # Example
     /// ```
@@ -139,7 +139,7 @@ impl GetOrSet {
         let name = opened
             .name(&self.key, self.cache.version)
             .map_err(ComputeError::Cache)?;
-        let mut job = Job::new(opened, name, self.timeout);
+        let mut job = Job::new(opened, &self.key, name, self.timeout);
         if !self.tags.is_empty() {
             if self.tags.iter().any(String::is_empty) {
                 return Err(ComputeError::Cache(CacheError::EmptyKey));

@@ -13,11 +13,14 @@ impl Cache {
     /// # Errors
     /// [`CacheError::Missing`] when there is no value, [`CacheError::NotAnInteger`] when it is none
     /// of 64 bits or of another Redis type, [`CacheError::Overflow`] when the sum would not be:
-    /// nothing is changed then. [`CacheError::Backend`] during an outage: it may have taken effect,
+    /// nothing is changed then. [`CacheError::Sealed`] where values are encrypted. [`CacheError::Backend`] during an outage: it may have taken effect,
     /// and it is not repeated. [`CacheError::EmptyKey`].
     pub async fn incr(&self, key: impl AsRef<str>, delta: i64) -> Result<i64, CacheError> {
         let key = key.as_ref();
         let (opened, name) = self.named(key).await?;
+        if opened.smart.inner.keyring.is_some() {
+            return Err(CacheError::Sealed { key: shown(key) });
+        }
         match opened.store.increment(&name, delta).await? {
             Counted::Now(sum) => Ok(sum),
             Counted::Missing => Err(CacheError::Missing { key: shown(key) }),

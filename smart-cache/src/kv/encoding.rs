@@ -4,6 +4,7 @@
 //! 0xC1 0x01 MessagePack     any value; structs with the names of their fields
 //! 0xC1 0x02 tags value   a computed value with the tags that were found meanwhile:
 //!                        u16, each u32 + bytes; little-endian
+//! 0xC1 0x03 sealed        any of these, sealed (`seal.rs`)
 //! -?[0-9]+                  a whole number that fits into 64 bits, so that the server can count
 //! anything else             raw bytes
 //! ```

@@ -42,6 +42,14 @@ pub enum CacheError {
         /// The key as given, shortened.
         key: Arc<str>,
     },
+    /// Values of this cache are encrypted, so the server cannot count with them.
+    #[error(
+        "{key:?} cannot be counted: this cache encrypts its values; keep counters in a named cache with SMART_REDIS_<NAME>_ENCRYPTION_KEY=none"
+    )]
+    Sealed {
+        /// The key as given, shortened.
+        key: Arc<str>,
+    },
     /// The sum does not fit into 64 bits, or a version into 32; nothing was changed.
     #[error("{key:?} cannot be counted that far: the result does not fit")]
     Overflow {

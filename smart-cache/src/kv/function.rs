@@ -119,7 +119,7 @@ impl FunctionCall {
             return work.await;
         };
         let tags = self.tags.iter().map(String::as_str).chain([&*self.key]);
-        Job::new(&opened, name, self.timeout)
+        Job::new(&opened, &self.key, name, self.timeout)
             .identified(self.identity)
             .tagged(tags)
             .run(work, |_| None)

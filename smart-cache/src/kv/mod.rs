@@ -25,6 +25,7 @@ mod write;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 pub use self::blocking::{BlockingCache, BlockingGetOrSet};
@@ -41,6 +42,7 @@ pub use self::timeout::Timeout;
 use crate::backend::{Backend, ValueStore};
 use crate::cache::SmartCache;
 use crate::error::{BackendError, ConfigError};
+use crate::seal::Bound;
 
 /// Values under keys: Django's low-level cache API, typed over serde. Cheap to clone.
 ///
@@ -277,6 +279,9 @@ impl Cache {
 /// empty, so it is no [`value_key`](crate::backend::value_key).
 const VALUES: &str = "=";
 
+/// Begins every value that is sealed; see `encoding.rs`.
+const SEALED: [u8; 2] = [encoding::MARK, 3];
+
 impl Opened {
     async fn resolved(name: Option<&str>) -> Result<Self, CacheError> {
         let smart = crate::start::resolve(None, name).await;
@@ -324,6 +329,35 @@ impl Opened {
             return Err(CacheError::EmptyKey);
         }
         Ok(name)
+    }
+
+    /// A value as it is stored: sealed, where there are keys.
+    fn seal(&self, key: &str, plain: Bytes) -> Result<Bytes, CacheError> {
+        let Some(keys) = &self.smart.inner.keyring else {
+            return Ok(plain);
+        };
+        let sealed = keys.seal(&Bound::Value { key }, &plain).ok_or_else(|| {
+            let why = "the system has no randomness to seal it with".into();
+            CacheError::Encode {
+                key: error::shown(key),
+                why,
+            }
+        })?;
+        Ok([&SEALED[..], &sealed].concat().into())
+    }
+
+    /// A stored value, opened; counted where it cannot be, and where there are keys and it is not
+    /// sealed: somebody else has put it there.
+    fn unseal(&self, key: &str, stored: Bytes) -> Option<Bytes> {
+        let Some(keys) = &self.smart.inner.keyring else {
+            return Some(stored);
+        };
+        let sealed = stored.strip_prefix(&SEALED);
+        let plain = sealed.and_then(|sealed| keys.open(&Bound::Value { key }, sealed));
+        if plain.is_none() {
+            self.counters().undecodable();
+        }
+        plain.map(Bytes::from)
     }
 
     fn counters(&self) -> &ValueCounters {

@@ -40,9 +40,11 @@ impl Cache {
         &self,
         key: impl AsRef<str>,
     ) -> Result<Option<T>, CacheError> {
-        let (opened, name) = self.named(key.as_ref()).await?;
+        let key = key.as_ref();
+        let (opened, name) = self.named(key).await?;
         let found = opened.one(name).await?;
-        let value = found.and_then(|bytes| opened.decode(&bytes));
+        let plain = found.and_then(|stored| opened.unseal(key, stored));
+        let value = plain.and_then(|bytes| opened.decode(&bytes));
         opened
             .counters()
             .found(value.is_some().into(), value.is_none().into());
@@ -55,8 +57,10 @@ impl Cache {
     /// # Errors
     /// As [`get`](Self::get); round trips too.
     pub async fn get_bytes(&self, key: impl AsRef<str>) -> Result<Option<Bytes>, CacheError> {
-        let (opened, name) = self.named(key.as_ref()).await?;
+        let key = key.as_ref();
+        let (opened, name) = self.named(key).await?;
         let found = opened.one(name).await?;
+        let found = found.and_then(|stored| opened.unseal(key, stored));
         opened
             .counters()
             .found(found.is_some().into(), found.is_none().into());
@@ -79,7 +83,10 @@ impl Cache {
         let values: HashMap<String, T> = keys
             .into_iter()
             .zip(found)
-            .filter_map(|(key, bytes)| Some((key, opened.decode(&bytes?)?)))
+            .filter_map(|(key, stored)| {
+                let bytes = opened.unseal(&key, stored?)?;
+                Some((key, opened.decode(&bytes)?))
+            })
             .collect();
         opened
             .counters()
@@ -100,7 +107,10 @@ impl Cache {
         let values: HashMap<String, Bytes> = keys
             .into_iter()
             .zip(found)
-            .filter_map(|(key, bytes)| Some((key, bytes?)))
+            .filter_map(|(key, stored)| {
+                let bytes = opened.unseal(&key, stored?)?;
+                Some((key, bytes))
+            })
             .collect();
         opened
             .counters()

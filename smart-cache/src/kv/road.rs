@@ -32,6 +32,8 @@ const MOST_LOOKUPS: usize = 4;
 /// One value to be found or computed.
 pub(super) struct Job<'a> {
     opened: &'a Opened,
+    /// As the user gave it.
+    key: String,
     name: String,
     /// Tells functions of one key apart; empty for `get_or_set`.
     identity: Vec<u8>,
@@ -59,8 +61,9 @@ struct Missed {
 }
 
 impl<'a> Job<'a> {
-    pub(super) fn new(opened: &'a Opened, name: String, timeout: Timeout) -> Self {
+    pub(super) fn new(opened: &'a Opened, key: &str, name: String, timeout: Timeout) -> Self {
         Self {
+            key: key.to_owned(),
             life: opened.life(timeout),
             opened,
             name,
@@ -123,7 +126,7 @@ impl<'a> Job<'a> {
         let mut limits = smart.limits();
         for _ in 0..MOST_LOOKUPS {
             let missed = match self.find(&target, limits.patience).await {
-                Ok(Found::Plain(stored)) => match self.read(&stored) {
+                Ok(Found::Plain(stored)) => match self.read_plain(stored) {
                     Some(value) => return Ok(value),
                     None => self.remove_undecodable().await,
                 },
@@ -149,13 +152,22 @@ impl<'a> Job<'a> {
                 deadline: limits.wait,
             };
             match taking.take().await {
-                Turn::Lead(lead) => return self.fill(&target, lead, expiry, work).await,
+                Turn::Lead(lead) => match self.set_meanwhile().await {
+                    None => return self.fill(&target, lead, expiry, work).await,
+                    Some(stored) => {
+                        lead.look_again();
+                        match self.read_plain(stored) {
+                            Some(value) => return Ok(value),
+                            None => drop(self.remove_undecodable().await),
+                        }
+                    }
+                },
                 Turn::Shared(entry) => match self.read(entry.body()) {
                     Some(value) => return Ok(value),
                     None => break,
                 },
                 Turn::Filled(payload) => {
-                    let entry = payload.entry(target.id, false);
+                    let entry = smart.entry(&payload, target.id);
                     match entry.and_then(|entry| self.read(entry.body())) {
                         _ if distrusts(self.opened, &target, &payload.dynamic()) => break,
                         Some(value) => return Ok(value),
@@ -197,7 +209,7 @@ impl<'a> Job<'a> {
                 if distrusts(self.opened, target, &payload.dynamic()) {
                     return Ok(Found::Unasked);
                 }
-                let Some(entry) = payload.entry(target.id, false) else {
+                let Some(entry) = self.opened.smart.entry(&payload, target.id) else {
                     return Ok(Found::Nothing(self.discard(target).await));
                 };
                 if let (Some(tier), Some(sample)) = (&inner.local, payload.sample()) {
@@ -224,6 +236,11 @@ impl<'a> Job<'a> {
         }
     }
 
+    /// A plain value, if it is one of this type.
+    fn read_plain<T: DeserializeOwned>(&self, stored: Bytes) -> Option<T> {
+        self.read(&self.opened.unseal(&self.key, stored)?)
+    }
+
     /// A stored value, if it is one of this type; its found tags are the surrounding one's too.
     fn read<T: DeserializeOwned>(&self, body: &Bytes) -> Option<T> {
         let (found, encoded) = encoding::without_tags(body)?;
@@ -235,6 +252,17 @@ impl<'a> Job<'a> {
             }
         }
         value
+    }
+
+    /// The plain value that somebody has computed or set since this caller looked: the lease was
+    /// granted after that one was given back, and a ticket knows of entries alone.
+    async fn set_meanwhile(&self) -> Option<Bytes> {
+        if self.is_tagged() {
+            return None;
+        }
+        let names = std::slice::from_ref(&self.name);
+        let found = self.opened.store.get_many(names).await.ok()?;
+        found.into_iter().next().flatten()
     }
 
     /// A plain value that cannot be read would keep the new one from being stored.
@@ -301,6 +329,7 @@ impl<'a> Job<'a> {
         let storing = Storing {
             opened: self.opened.clone(),
             target: Arc::clone(target),
+            key: self.key.clone(),
             name: self.name.clone(),
             is_plain: !self.is_tagged() && found.is_empty(),
             answer: answer(encoding::with_tags(&found, encoded), started.elapsed()),
@@ -309,9 +338,8 @@ impl<'a> Job<'a> {
         };
         // In a task of its own: a caller that is cancelled has computed all the same.
         let winner = tokio::spawn(storing.land(lead)).await.ok().flatten();
-        Ok(winner
-            .and_then(|stored| self.opened.decode(&stored))
-            .unwrap_or(value))
+        let winner = winner.and_then(|stored| self.read_plain(stored));
+        Ok(winner.unwrap_or(value))
     }
 }
 

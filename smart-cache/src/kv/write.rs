@@ -87,7 +87,8 @@ impl Cache {
         value: impl Into<Bytes>,
         timeout: impl Into<Timeout>,
     ) -> Result<bool, CacheError> {
-        let (opened, name) = self.named(key.as_ref()).await?;
+        let key = key.as_ref();
+        let (opened, name) = self.named(key).await?;
         match opened.life(timeout.into()) {
             Life::Over => Ok(opened
                 .store
@@ -95,7 +96,10 @@ impl Cache {
                 .await?
                 .iter()
                 .all(Option::is_none)),
-            Life::Until(expiry) => Ok(opened.store.add(&name, value.into(), expiry).await?),
+            Life::Until(expiry) => {
+                let bytes = opened.seal(key, value.into())?;
+                Ok(opened.store.add(&name, bytes, expiry).await?)
+            }
         }
     }
 
@@ -204,7 +208,8 @@ impl Cache {
         let mut named = Vec::new();
         for (key, bytes) in values {
             let key = key.into();
-            named.push((opened.name(&key, self.version)?, bytes));
+            let name = opened.name(&key, self.version)?;
+            named.push((name, opened.seal(&key, bytes)?));
             keys.push(key);
         }
         let Life::Until(expiry) = opened.life(timeout.into()) else {

@@ -45,6 +45,14 @@ impl Lead {
         (self.lease.take(), self.seat.take())
     }
 
+    /// There is an answer already: the lease goes back, and followers look for themselves.
+    pub(crate) fn look_again(self) {
+        let (_lease, seat) = self.into_parts();
+        if let Some(seat) = seat {
+            seat.look_again();
+        }
+    }
+
     /// The answer may not be stored: followers run their own handlers, the lease goes back.
     pub(crate) fn uncacheable(self) {
         let (_lease, seat) = self.into_parts();

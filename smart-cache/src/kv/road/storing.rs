@@ -18,6 +18,7 @@ use crate::protocol::turn::Lead;
 pub(super) struct Storing {
     pub(super) opened: Opened,
     pub(super) target: Arc<Target>,
+    pub(super) key: String,
     pub(super) name: String,
     /// Without any tag: it becomes a plain value.
     pub(super) is_plain: bool,
@@ -63,16 +64,20 @@ impl Storing {
 
     /// As a plain value, where there is none and nobody has removed one meanwhile.
     async fn add(&self, lease: HeldLease, seat: Option<Leader>) -> Option<Bytes> {
+        let Ok(bytes) = self.opened.seal(&self.key, self.answer.body.clone()) else {
+            self.tell(seat);
+            return None;
+        };
         let value = NewValue {
             name: &self.name,
-            bytes: &self.answer.body,
+            bytes: &bytes,
             expiry: self.expiry,
         };
         let added = match lease.add_value(value).await {
             // A backend without leases for values: at least nobody's value is replaced.
             Err(BackendError::Unsupported(_)) => {
-                let body = self.answer.body.clone();
-                let added = self.opened.store.add(&self.name, body, self.expiry).await;
+                let bytes = bytes.clone();
+                let added = self.opened.store.add(&self.name, bytes, self.expiry).await;
                 added.map(|added| if added { Added::Stored } else { Added::Present })
             }
             added => added,
@@ -113,6 +118,11 @@ impl Storing {
         };
         let request = format!("value {}", self.name);
         let payload = codec::encode(self.target.id, &head, &self.answer, &request);
+        let keys = self.opened.smart.inner.keyring.as_ref();
+        let Some(payload) = codec::seal(self.target.id, payload, keys) else {
+            tracing::warn!(name = %self.name, "no randomness to seal a value with: it is not stored");
+            return look_again(seat);
+        };
         let filling = Filling {
             payload: &payload,
             ttl: self.expiry,
