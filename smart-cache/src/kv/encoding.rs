@@ -18,6 +18,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::nested;
+
 /// Begins every value that is neither a number nor raw.
 pub(super) const MARK: u8 = 0xC1;
 /// The format behind the mark.
@@ -26,8 +28,7 @@ const TAGGED: u8 = 2;
 
 /// Writes a value; the error is what its type reported.
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, String> {
-    let mut bytes = vec![MARK, MESSAGE_PACK];
-    rmp_serde::encode::write_named(&mut bytes, value).map_err(|why| why.to_string())?;
+    let bytes = nested::to_vec(vec![MARK, MESSAGE_PACK], value).map_err(|why| why.to_string())?;
     Ok(match whole_number(&bytes[2..]) {
         Some(number) => Bytes::from(number.to_string()),
         None => bytes.into(),
@@ -37,10 +38,10 @@ pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, String> 
 /// Reads a value; `None` for what is none of this type.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     match bytes {
-        [MARK, MESSAGE_PACK, packed @ ..] => rmp_serde::from_slice(packed).ok(),
+        [MARK, MESSAGE_PACK, packed @ ..] => nested::from_slice(packed).ok(),
         text => {
             let packed = rmp_serde::to_vec(&number_of(text)?).ok()?;
-            rmp_serde::from_slice(&packed).ok()
+            nested::from_slice(&packed).ok()
         }
     }
 }
@@ -124,6 +125,19 @@ mod tests {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Id(u64);
 
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Wrapped(Option<u8>);
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum Deep {
+        A(Option<Option<u8>>),
+        B {
+            x: Option<Option<()>>,
+            y: Option<()>,
+        },
+        C(Option<u8>, Option<Option<Wrapped>>),
+    }
+
     #[test]
     fn values_come_back_as_they_were() {
         check(());
@@ -150,6 +164,29 @@ mod tests {
         check(BTreeMap::from([(1_u8, "a".to_owned())]));
         check(None::<u8>);
         check(Some(7_u8));
+        check(Some(None::<u8>));
+        check(None::<Option<u8>>);
+        check(Some(Some(7_u8)));
+        check(Some(Some(None::<u8>)));
+        check(Some(None::<Option<u8>>));
+        check(Some(()));
+        check(None::<()>);
+        check(Some(Some(())));
+        check(Some(Wrapped(None)));
+        check(Some(Wrapped(Some(1))));
+        check(Some(vec![None, Some(Some(1_u8)), Some(None)]));
+        check(BTreeMap::from([(
+            Some(None::<u8>),
+            Some(Some(None::<bool>)),
+        )]));
+        check(vec![
+            Deep::A(Some(None)),
+            Deep::B {
+                x: Some(Some(())),
+                y: None,
+            },
+            Deep::C(None, Some(None)),
+        ]);
         let nan = encode(&f64::NAN).unwrap();
         assert!(decode::<f64>(&nan).unwrap().is_nan());
     }

@@ -6,7 +6,7 @@
 //! | `compute.rs` `road.rs` `reads.rs` | `get_or_set`: the question, the road of a value that is computed, reads that callers share |
 //! | `function.rs` `fragment.rs` | what `#[smart_cached]` calls; pieces of pages |
 //! | `blocking.rs` | every method for code that cannot await |
-//! | `encoding.rs` `timeout.rs` `error.rs` `stats.rs` | values as bytes; times; failures; counters |
+//! | `encoding.rs` `nested.rs` `timeout.rs` `error.rs` `stats.rs` | values as bytes; times; failures; counters |
 
 mod blocking;
 mod compute;
@@ -15,6 +15,7 @@ mod encoding;
 mod error;
 mod fragment;
 mod function;
+mod nested;
 mod read;
 mod reads;
 mod road;
