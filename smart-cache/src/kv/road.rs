@@ -116,7 +116,7 @@ impl<'a> Job<'a> {
     {
         if self.is_tagged() {
             // What surrounds this value falls with it, however it is come by.
-            let own = self.tags.iter().map(|tag| tag.to_string());
+            let own = self.tags.iter().map(|tag| String::from(&**tag));
             crate::depends_on(own.chain([value_key(&self.name)]).collect::<Vec<_>>());
         }
         let Life::Until(expiry) = self.life else {
@@ -298,7 +298,12 @@ impl<'a> Job<'a> {
         let computed = scope.hear(work).await;
         let found = scope.found(target);
         if !found.is_empty() {
-            crate::depends_on(found.iter().map(|tag| tag.to_string()).collect::<Vec<_>>());
+            crate::depends_on(
+                found
+                    .iter()
+                    .map(|tag| String::from(&**tag))
+                    .collect::<Vec<_>>(),
+            );
         }
         self.opened.counters().found(0, 1);
         self.opened.counters().computed();
