@@ -367,5 +367,6 @@ fn answer(body: Bytes, took: Duration) -> Answer {
         body,
         created: SystemTime::now(),
         took,
+        encoded: Vec::new(),
     }
 }
