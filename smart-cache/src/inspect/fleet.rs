@@ -3,6 +3,9 @@
 //!
 //! A report is under 2 KB, written every five seconds over the connection that is there anyway, and
 //! gone half a minute after its process. It is for people; nothing reads it to decide anything.
+//!
+//! Over 400 lines: a report, how it is written, read and added up, in one place that knows its
+//! size.
 
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,4 +1,6 @@
 //! The admin page: who gets in, what is shown, what is cleared, and what a browser makes of it.
+//!
+//! Over 400 lines, since every view is asked about in the same few ways.
 
 mod browser;
 

@@ -33,6 +33,7 @@ macro_rules! on_each_store {
         } }
 
         /// Every check at once: for servers that take long to start.
+        #[allow(dead_code, reason = "what needs no server of its own is not repeated on all of them")]
         pub(super) async fn all(stage: &$crate::values::stage::Stage) {
             tokio::join!($($check(stage)),*);
         }

@@ -1,4 +1,6 @@
 //! The folder: what is where, who may change it, each change under the lock of its part.
+//!
+//! Over 400 lines, since every change of the folder is one of the steps that share its locks.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};

@@ -7,6 +7,8 @@
 //!
 //! A computed value that is to be counted or moved is taken out of its place first, which one of
 //! all who try does, and put back without its proof.
+//!
+//! Over 400 lines: the trait has many methods, and each has to keep the proof above.
 
 use std::sync::Arc;
 

@@ -14,6 +14,8 @@
 //!
 //! The client is `async-memcached`: the only one for Tokio that is kept up, speaks the meta
 //! protocol (CAS, add, time left) and closes a connection whose operation was given up half-way.
+//!
+//! Over 400 lines: the trait has many methods, and each is a compare-and-swap of its own.
 
 mod change;
 mod item;

@@ -3,6 +3,8 @@
 //! One lock over one state makes every step atomic, as a script is in Redis. Bounded by bytes:
 //! entries and tokens are evicted under pressure, which is always a miss and never a stale hit.
 //! Nothing survives the process, so there is no identity and no rollback to guard against.
+//!
+//! Over 400 lines: the trait has many methods, and each is one step under the lock.
 
 mod holds;
 mod inspect;

@@ -13,6 +13,8 @@
 //!   incarnation is that of the server that answers.
 //!
 //! `dialect` knows the statements, `driver` sends them, `connect` makes connections.
+//!
+//! Over 400 lines: the trait has many methods, and each is one statement.
 
 mod calls;
 mod connect;

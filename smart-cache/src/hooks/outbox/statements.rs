@@ -2,6 +2,8 @@
 //!
 //! Everything that came from a caller stands in quotes of its dialect: a table or column may be
 //! named like a keyword, a template may hold quotes. Only lookups are code.
+//!
+//! Over 400 lines, since each statement stands here in both dialects, side by side.
 
 use super::template::Piece;
 use super::triggers::{Template, Triggers};

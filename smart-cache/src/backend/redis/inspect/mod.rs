@@ -1,5 +1,7 @@
 //! Lists what the namespace holds: by SCAN and SSCAN in small steps, never by KEYS, and never more
 //! than a page of it in memory.
+//!
+//! Over 400 lines: the trait has many views, and each is a walk of its own.
 
 mod facts;
 mod judge;
