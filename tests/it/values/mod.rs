@@ -67,7 +67,10 @@ use each_of;
 /// The whole suite on one server.
 pub(crate) async fn all(stage: &stage::Stage) {
     basics::all(stage).await;
+    blocking::all(stage).await;
+    computed::all(stage).await;
     counters::all(stage).await;
+    fragments::all(stage).await;
     hostile::all(stage).await;
     times::all(stage).await;
     versions::all(stage).await;

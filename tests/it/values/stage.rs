@@ -48,7 +48,8 @@ impl Stage {
             .app_version("test")
             .flush(StartFlush::Never)
             .settle(Duration::ZERO)
-            .timeout(Duration::from_secs(5));
+            .timeout(Duration::from_secs(5))
+            .wait(Duration::from_secs(20));
         match self {
             Self::Memory => builder.backend(BackendKind::Memory),
             Self::Redis(server) => builder.backend(BackendKind::Redis).url(&server.url()),
