@@ -31,7 +31,7 @@ pub(crate) struct Place {
     /// The namespace, instead of SMART_REDIS_NAMESPACE
     #[arg(long, global = true)]
     pub(crate) namespace: Option<String>,
-    /// The named cache whose SMART_REDIS_<NAME>_* variables are read
+    /// The named cache whose `SMART_REDIS_<NAME>_*` variables are read
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) cache: Option<String>,
 }

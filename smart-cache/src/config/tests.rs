@@ -64,7 +64,11 @@ fn bad_values_name_the_variable_the_value_and_what_is_allowed() {
         ("SMART_REDIS_TIMEOUT", "soon", "250ms"),
         ("SMART_REDIS_TIMEOUT", "0", "at least 1ms"),
         ("SMART_REDIS_TIMEOUT", "9000 years", "at most a year"),
-        ("SMART_REDIS_BACKEND", "mongo", "auto, redis, memory, off"),
+        (
+            "SMART_REDIS_BACKEND",
+            "mongo",
+            "auto, redis, memory, sql, file, memcached, off",
+        ),
         ("SMART_REDIS_NAMESPACE", "a{b}", "braces"),
         ("SMART_REDIS_MAX_BODY", "-3", "bytes"),
         ("SMART_REDIS_AUDIT", "1.5", "from 0 to 1"),

@@ -212,6 +212,7 @@ async fn a_loading_redis_is_a_missing_one() {
     assert_eq!(filled, "OK");
     let app = App::at(&server.url(), &namespace()).await;
     app.hit(1).await;
+    let before = app.ask(1).await.body;
     server.save().await;
     let restarting = server.restart();
     tokio::pin!(restarting);
@@ -222,7 +223,8 @@ async fn a_loading_redis_is_a_missing_one() {
             answer = app.ask(1) => {
                 asked += 1;
                 worst = worst.max(answer.took);
-                assert!(!answer.is_hit(), "{answer:?}");
+                // The server may be there a moment before its restart is over, and be filled anew.
+                assert!(!answer.is_hit() || answer.body != before, "{answer:?}");
             }
         }
         tokio::time::sleep(Duration::from_millis(5)).await;

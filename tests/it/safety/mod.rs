@@ -24,7 +24,10 @@ pub(crate) use crate::road::{HIT, in_memory};
 
 /// What the handler answers next, as the test has written it.
 #[derive(Clone, Default)]
-struct Script(Arc<Mutex<(u16, Vec<(String, Vec<u8>)>, String)>>);
+struct Script(Arc<Mutex<Scripted>>);
+
+/// Status, headers, body.
+type Scripted = (u16, Vec<(String, Vec<u8>)>, String);
 
 impl Script {
     fn write(&self, status: u16, headers: &[(&str, &str)], body: &str) {

@@ -61,7 +61,8 @@ async fn sites() -> Vec<(&'static str, Served)> {
             on_get(|visitor: Visitor| async move { visitor.page() }),
         )
     };
-    let options: [(&str, fn(CacheLayer) -> CacheLayer); 4] = [
+    type Option = (&'static str, fn(CacheLayer) -> CacheLayer);
+    let options: [Option; 4] = [
         ("layer", |layer| layer),
         ("layer that allows", |layer| {
             layer.allow_authorization().allow_cookies(["id"])

@@ -12,7 +12,11 @@ async fn each_bad_variable_stops_the_start_and_says_what_is_allowed() {
         ("HOST", "redis://somewhere", "SMART_REDIS_URL"),
         ("DB", "first", "0 or greater"),
         ("URL", "http://example.org", "redis://"),
-        ("BACKEND", "mongo", "auto, redis, memory, off"),
+        (
+            "BACKEND",
+            "mongo",
+            "auto, redis, memory, sql, file, memcached, off",
+        ),
         ("NAMESPACE", "a{b}", "braces"),
         ("RESTART_AND_CLEAR_CACHE", "perhaps", "true, false"),
         ("TIMEOUT", "soon", "250ms"),

@@ -220,6 +220,16 @@ async fn a_frozen_memcached_costs_the_timeout_and_then_nothing() {
     let values = cache.values();
     values.set("k", &1, None).await.unwrap();
     server.freeze();
+    // Its threads stop one after the other.
+    smart_cache_tests::harness::eventually("all of it to stand still", async || {
+        values
+            .get::<i32>("k")
+            .await
+            .unwrap()
+            .is_none()
+            .then_some(())
+    })
+    .await;
     for _ in 0..4 {
         // An outage reads as a miss.
         assert_eq!(values.get::<i32>("k").await.unwrap(), None);
