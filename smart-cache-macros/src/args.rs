@@ -181,7 +181,7 @@ fn not_a_template<A: Arguments>(arguments: &mut A, span: Span) -> Error {
     arguments.misread_template();
     Error::new(
         span,
-        "a template must be a string literal, for it is read while compiling; name the handler's arguments in it: \"product:{id}\"",
+        "a template must be a string literal, for it is read while compiling; write names in it: \"product:{id}\"",
     )
 }
 

@@ -261,6 +261,14 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
+    /// These names and no others.
+    pub(crate) fn of(names: Vec<Ident>) -> Self {
+        Self {
+            names,
+            has_macros: false,
+        }
+    }
+
     /// Where `name` is bound.
     pub(crate) fn binding(&self, name: &str) -> Option<&Ident> {
         use syn::ext::IdentExt as _;

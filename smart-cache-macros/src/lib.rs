@@ -4,6 +4,7 @@
 //! in `smart_cache::private`. The way of one expansion is the list of its modules.
 
 mod args; // what stands in the attribute's parentheses
+mod cache_keys; // `#[derive(CacheKeys)]`: the keys of a row
 mod check; // the rules that a handler must keep
 mod clears_cache; // what is particular to `#[clears_cache]`
 mod expand; // model to tokens: what both attributes make of a function
@@ -50,4 +51,10 @@ pub fn clears_cache(args: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn clears_cache_last(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::last::<ClearsCache>(args.into(), &item.into()).into()
+}
+
+/// The keys that a row's change clears; documented in smart-cache.
+#[proc_macro_derive(CacheKeys, attributes(cache_keys))]
+pub fn cache_keys(item: TokenStream) -> TokenStream {
+    cache_keys::derive(item.into()).into()
 }

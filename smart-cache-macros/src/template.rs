@@ -1,4 +1,5 @@
-//! Key and tag templates: text with the names of the handler's own bindings in braces.
+//! Key and tag templates: text with the names of the handler's own bindings, or of a row's
+//! fields, in braces.
 //!
 //! The grammar is a part of that of `format!`: `{id}`, and `{user.id}`, which `format!` does
 //! not know; `{{` and `}}` are braces. A format is refused, because a key must be written
@@ -100,6 +101,12 @@ impl Template {
         self.places().any(|place| place.name == name)
     }
 
+    /// The first name in each pair of braces, and whether a field of it follows.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.places()
+            .map(|place| (place.name.as_str(), !place.members.is_empty()))
+    }
+
     fn places(&self) -> impl Iterator<Item = &Place> {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Place(place) => Some(place),
@@ -177,9 +184,7 @@ fn pieces(text: &str) -> std::result::Result<Vec<Piece>, String> {
 
 fn place(inner: &str) -> std::result::Result<Place, String> {
     if inner.is_empty() {
-        return Err(
-            "`{}` names nothing; name one of the handler's arguments, as in `{id}`".to_owned(),
-        );
+        return Err("`{}` names nothing; write a name, as in `{id}`".to_owned());
     }
     if let Some((name, _)) = inner.split_once(':') {
         return Err(format!(
@@ -189,7 +194,7 @@ fn place(inner: &str) -> std::result::Result<Place, String> {
     }
     if inner.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!(
-            "`{{{inner}}}` is a position; name one of the handler's arguments, as in `{{id}}`"
+            "`{{{inner}}}` is a position; write a name, as in `{{id}}`"
         ));
     }
     let mut parts = inner.split('.');

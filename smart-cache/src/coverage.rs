@@ -101,9 +101,13 @@ fn clearing_templates(registry: &Registry) -> Vec<&str> {
         .clearing
         .iter()
         .flat_map(|handler| handler.keys.iter().copied());
+    let models = registry
+        .models
+        .iter()
+        .flat_map(|model| model.keys.iter().copied());
     let triggers = registry
         .triggers
         .iter()
         .flat_map(|(_, keys)| keys.iter().map(String::as_str));
-    attributes.chain(triggers).collect()
+    attributes.chain(models).chain(triggers).collect()
 }

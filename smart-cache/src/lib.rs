@@ -48,6 +48,9 @@
 //! | `sql-sqlite`, `sql-postgres`, `sql-mysql` | responses and values in a SQL database ([`backend::SqlStore`]) | no |
 //! | `file` | responses and values in files of one machine ([`backend::FileStore`]) | no |
 //! | `memcached` | responses and values in one memcached ([`backend::MemcachedStore`]) | no |
+//! | `sqlx-sqlite`, `sqlx-postgres`, `sqlx-mysql` | [`hooks`]: transactions of sqlx 0.9 whose clears follow the commit, outbox and triggers | no |
+//! | `sea-orm` | [`hooks`]: models and transactions of SeaORM 2 whose clears follow the commit | no |
+//! | `diesel`, `diesel-async` | [`hooks`]: the same for transactions of diesel 2.3 and diesel-async 0.9 | no |
 //! | `testing` | [`testing`]: assertions, a recorder and a failing backend for the tests of programs that cache | no |
 
 // The attributes name this crate by its own name, also in its own examples and tests.
@@ -119,7 +122,7 @@ pub use layer::{CacheLayer, CacheService, CachedLayer, layer};
 pub use policy::Bypass;
 pub use protocol::scope::{depends_on, in_scope};
 pub use protocol::{Digest, Target};
-pub use registry::{CachedHandler, ClearingHandler, Registry, registry};
+pub use registry::{CachedHandler, ClearingHandler, ClearingModel, Registry, registry};
 #[doc = include_str!("../docs/clears_attribute.md")]
 pub use smart_cache_macros::clears_cache;
 #[doc = include_str!("../docs/attribute.md")]

@@ -1,7 +1,8 @@
 //! Called by the code that the attributes expand to. Not public API: no promises between
 //! versions.
 
-use std::fmt::{Arguments, Display};
+use std::fmt::Arguments;
+pub use std::fmt::Display;
 use std::future::Future;
 
 use axum::response::IntoResponse;
@@ -10,6 +11,8 @@ pub use inventory;
 pub use smart_cache_macros::{clears_cache_last, smart_cache_last};
 pub use std::any::type_name_of_val;
 pub use std::option::Option;
+pub use std::string::String;
+pub use std::vec::Vec;
 pub use std::{column, file, format_args, line, module_path};
 
 use crate::asked::{Asked, Gathered};
@@ -21,7 +24,9 @@ pub use crate::http::encoding::{Encoding, Encodings};
 use crate::key::Variant;
 pub use crate::key::{BodyPart, HeaderPart};
 pub use crate::kv::{FunctionCall, Returned, ReturnsValue};
-pub use crate::registry::{ClearHandler, ClearSite, Function, FunctionSite, Handler, Site};
+pub use crate::registry::{
+    ClearHandler, ClearSite, Function, FunctionSite, Handler, Model, ModelSite, Site,
+};
 use crate::run::Run;
 use crate::stats::Counted;
 use crate::write::ClearGuard;
@@ -107,6 +112,19 @@ impl Call {
     }
 }
 
+/// The keys of a row; what cannot be shown names nothing.
+pub fn keys(templates: &[Arguments<'_>]) -> Vec<String> {
+    templates.iter().copied().filter_map(rendered).collect()
+}
+
+/// A key as text; `None` when it is empty or cannot be shown.
+fn rendered(key: Arguments<'_>) -> Option<String> {
+    use std::fmt::Write as _;
+
+    let mut text = String::new();
+    (text.write_fmt(key).is_ok() && !text.is_empty()).then_some(text)
+}
+
 /// One call of a handler that clears.
 #[derive(Debug)]
 pub struct ClearCall {
@@ -125,13 +143,8 @@ impl ClearCall {
     }
 
     pub fn key(&mut self, key: Arguments<'_>) {
-        use std::fmt::Write as _;
-
         // Rendered before the body moves the values away. What cannot be shown names nothing.
-        let mut rendered = String::new();
-        if rendered.write_fmt(key).is_ok() && !rendered.is_empty() {
-            self.keys.push(rendered);
-        }
+        self.keys.extend(rendered(key));
     }
 
     pub async fn run<T: IntoResponse>(self, handler: impl Future<Output = T>) -> Cached<T> {

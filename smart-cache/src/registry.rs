@@ -63,6 +63,22 @@ pub struct FunctionSite {
     pub cache: Option<&'static str>,
 }
 
+/// What `#[derive(CacheKeys)]` says about one row.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[doc(hidden)]
+pub struct ModelSite {
+    pub module: &'static str,
+    pub name: &'static str,
+    pub file: &'static str,
+    pub line: u32,
+    pub keys: &'static [&'static str],
+}
+
+/// Collected from the whole program.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct Model(pub &'static ModelSite);
+
 /// Collected from the whole program.
 #[derive(Debug)]
 #[doc(hidden)]
@@ -81,6 +97,7 @@ pub struct ClearHandler(pub &'static ClearSite);
 inventory::collect!(Function);
 inventory::collect!(Handler);
 inventory::collect!(ClearHandler);
+inventory::collect!(Model);
 
 /// A handler with `#[smart_cache(..)]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +133,20 @@ pub struct ClearingHandler {
     pub keys: &'static [&'static str],
 }
 
+/// A row with `#[derive(CacheKeys)]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClearingModel {
+    /// Its module.
+    pub module: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// Where it stands: file and line.
+    pub place: (&'static str, u32),
+    /// The templates of the keys that a change of it clears.
+    pub keys: &'static [&'static str],
+}
+
 /// Every annotated handler of this program, and its layers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -124,6 +155,8 @@ pub struct Registry {
     pub cached: Vec<CachedHandler>,
     /// Those that clear, by module and name.
     pub clearing: Vec<ClearingHandler>,
+    /// Rows whose changes clear, by module and name.
+    pub models: Vec<ClearingModel>,
     /// Tables whose triggers this process has installed, with the templates that they clear.
     pub triggers: Vec<(String, Vec<String>)>,
     /// Layers that were made until now, by key.
@@ -134,8 +167,8 @@ pub struct Registry {
 
 impl Registry {
     /// Cached handlers whose answers nothing is known to clear, and that have no time to live: what
-    /// they answer first they answer for ever. Known are `#[clears_cache(..)]`, installed triggers,
-    /// and every clear of this process so far.
+    /// they answer first they answer for ever. Known are `#[clears_cache(..)]`,
+    /// `#[derive(CacheKeys)]`, installed triggers, and every clear of this process so far.
     #[must_use]
     pub fn never_cleared(&self) -> Vec<&CachedHandler> {
         coverage::never_cleared(self, |template| {
@@ -144,7 +177,7 @@ impl Registry {
         })
     }
 
-    /// Templates that an attribute or a trigger clears, and that no cached handler can produce:
+    /// Templates that an attribute, a row or a trigger clears, and that no cached handler can produce:
     /// typos, or pages that are no longer cached. Tags that a handler has found so far count as
     /// cached.
     #[must_use]
@@ -225,11 +258,22 @@ pub fn registry() -> Registry {
         })
         .collect();
     functions.sort_by_key(|function| (function.module, function.name, function.place));
+    let mut models: Vec<_> = inventory::iter::<Model>()
+        .map(|model| model.0)
+        .map(|site| ClearingModel {
+            module: site.module,
+            name: site.name,
+            place: (site.file, site.line),
+            keys: site.keys,
+        })
+        .collect();
     cached.sort_by_key(|handler| (handler.module, handler.name, handler.place));
+    models.sort_by_key(|model| (model.module, model.name, model.place));
     clearing.sort_by_key(|handler| (handler.module, handler.name, handler.place));
     Registry {
         cached,
         clearing,
+        models,
         triggers: coverage::triggers(),
         layers: layer::all(),
         functions,

@@ -326,6 +326,9 @@ fn list_handlers() {
     for handler in &registry.clearing {
         tracing::info!(handler = %format_args!("{}::{}", handler.module, handler.name), keys = ?handler.keys, "clears");
     }
+    for model in &registry.models {
+        tracing::info!(row = %format_args!("{}::{}", model.module, model.name), keys = ?model.keys, "cleared by changes of a row");
+    }
     for (table, keys) in &registry.triggers {
         tracing::info!(%table, ?keys, "cleared by triggers");
     }

@@ -347,6 +347,15 @@ pub struct Savepoint {
 }
 
 impl Savepoint {
+    /// A savepoint of the write that the running task has open.
+    #[cfg(any(feature = "diesel", feature = "sea-orm"))]
+    pub(super) fn of_this_task() -> Option<Self> {
+        open::innermost().map(|write| Self {
+            depth: Some(write.savepoint()),
+            write,
+        })
+    }
+
     /// Adds keys, to the innermost open savepoint.
     pub fn add(&self, keys: impl IntoKeys) {
         self.write.add(keys.into_keys());

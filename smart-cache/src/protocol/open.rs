@@ -55,13 +55,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What runs a piece of code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Place {
+pub(crate) enum Place {
     Task(tokio::task::Id),
     Thread(ThreadId),
 }
 
 impl Place {
-    fn here() -> Self {
+    pub(crate) fn here() -> Self {
         tokio::task::try_id().map_or_else(|| Self::Thread(std::thread::current().id()), Self::Task)
     }
 }
@@ -248,6 +248,12 @@ pub(crate) fn any() -> bool {
 /// Whether the running code is part of an open write.
 pub(crate) fn any_here() -> bool {
     any() && !all_here().is_empty()
+}
+
+/// The innermost open write that the running code is part of.
+#[cfg(any(feature = "diesel", feature = "sea-orm"))]
+pub(crate) fn innermost() -> Option<Arc<OpenWrite>> {
+    all_here().into_iter().next()
 }
 
 /// Every open write that the running code is part of, the innermost first.

@@ -3,10 +3,15 @@
 mod collector;
 mod coverage;
 mod crashes;
+mod diesel;
+mod diesel_async;
+mod groups;
 mod holds;
 mod lag;
+mod models;
 mod outbox_postgres;
 mod outbox_sqlite;
+mod sea_orm;
 mod transactions;
 mod triggers;
 
@@ -79,6 +84,7 @@ enum Products {
     Postgres(PgPool),
 }
 
+const COUNT: &str = "SELECT count(*) FROM products WHERE category_id = $1";
 const NAME: &str = "SELECT name FROM products WHERE id = $1";
 
 impl Products {
@@ -96,6 +102,21 @@ impl Products {
                 .unwrap(),
         };
         found.unwrap_or_else(|| "none".to_owned())
+    }
+
+    async fn count(&self, category: i64) -> i64 {
+        match self {
+            Self::Sqlite(pool) => sqlx::query_scalar(COUNT)
+                .bind(category)
+                .fetch_one(pool)
+                .await
+                .unwrap(),
+            Self::Postgres(pool) => sqlx::query_scalar(COUNT)
+                .bind(category)
+                .fetch_one(pool)
+                .await
+                .unwrap(),
+        }
     }
 }
 
