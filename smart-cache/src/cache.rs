@@ -50,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) pending: Arc<PendingClears>,
     /// Reads of plain values that callers can join.
     pub(crate) reads: Arc<crate::kv::Reads>,
+    /// Tickets of requests that miss at one moment.
+    pub(crate) tickets: Arc<crate::protocol::turn::Tickets>,
     pub(crate) counters: Counters,
     /// Hits without a round trip; `None` when it is switched off, or nothing could keep it honest.
     pub(crate) local: Option<LocalTier>,
@@ -125,6 +127,7 @@ impl SmartCache {
             keyring,
             pending: Arc::default(),
             reads: Arc::default(),
+            tickets: Arc::default(),
             counters: Counters::default(),
             reclaiming: Arc::new(tokio::sync::Semaphore::new(1)),
             audits: Arc::new(tokio::sync::Semaphore::new(crate::audit::MOST_AT_ONCE)),

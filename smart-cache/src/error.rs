@@ -95,6 +95,13 @@ pub enum BackendError {
     },
 }
 
+impl BackendError {
+    /// The runtime ended before there was an answer.
+    pub(crate) fn ended() -> Self {
+        Self::Disconnected("the runtime ended".into())
+    }
+}
+
 /// A clear that was not acknowledged.
 ///
 /// This process distrusts the keys from now on (it neither serves nor stores their entries)

@@ -104,6 +104,7 @@ mod start;
 mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod together;
 mod write;
 
 pub use builder::Builder;

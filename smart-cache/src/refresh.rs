@@ -109,6 +109,7 @@ impl Refresh {
         let taking = Taking {
             backend: &self.cache.inner.backend,
             flights: &self.cache.inner.flights,
+            tickets: &self.cache.inner.tickets,
             target: &self.target,
             digest: Some(self.stale.digest),
             dynamic: &self.stale.dynamic,

@@ -247,6 +247,7 @@ async fn turn(cache: &Counted<'_>, asked: &Request<'_>, missed: &Missed, limits:
     let taking = Taking {
         backend: &cache.inner.backend,
         flights: &cache.inner.flights,
+        tickets: &cache.inner.tickets,
         target: &asked.target,
         digest: missed.digest,
         dynamic: &missed.dynamic,

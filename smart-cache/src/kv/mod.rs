@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `read.rs` `write.rs` `count.rs` | the methods of [`Cache`] |
-//! | `compute.rs` `road.rs` `reads.rs` | `get_or_set`: the question, the road of a value that is computed, reads that callers share |
+//! | `compute.rs` `road.rs` | `get_or_set`: the question, the road of a value that is computed |
 //! | `function.rs` `fragment.rs` | what `#[smart_cached]` calls; pieces of pages |
 //! | `blocking.rs` | every method for code that cannot await |
 //! | `encoding.rs` `nested.rs` `timeout.rs` `error.rs` `stats.rs` | values as bytes; times; failures; counters |
@@ -19,7 +19,6 @@ mod fragment;
 mod function;
 mod nested;
 mod read;
-mod reads;
 mod road;
 mod stats;
 mod timeout;
@@ -38,7 +37,7 @@ pub use self::fragment::{Fragment, fragment};
 pub use self::function::CachedValue;
 pub use self::function::{FunctionCall, Returned, ReturnsValue};
 pub use self::read::Keys;
-pub(crate) use self::reads::Reads;
+pub(crate) use self::road::Reads;
 pub(crate) use self::stats::ValueCounters;
 pub use self::stats::ValueStats;
 pub use self::timeout::Timeout;

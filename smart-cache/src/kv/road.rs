@@ -22,12 +22,16 @@ use crate::error::BackendError;
 use crate::protocol::scope::Scope;
 use crate::protocol::turn::{Lead, Taking, Turn};
 use crate::protocol::{Digest, MAX_TAGS, Target, open};
+use crate::together::Together;
 use storing::Storing;
 
 mod storing;
 
 /// Sent back to the lookup this often, a caller computes for itself.
 const MOST_LOOKUPS: usize = 4;
+
+/// Reads of plain values that callers can join, by the value's name.
+pub(crate) type Reads = Together<String, Result<Option<Bytes>, BackendError>>;
 
 /// One value to be found or computed.
 pub(super) struct Job<'a> {
@@ -144,6 +148,7 @@ impl<'a> Job<'a> {
             let taking = Taking {
                 backend: &self.opened.backend,
                 flights: &smart.inner.flights,
+                tickets: &smart.inner.tickets,
                 target: &target,
                 digest: missed.digest,
                 dynamic: &missed.dynamic,
@@ -198,7 +203,7 @@ impl<'a> Job<'a> {
             return Ok(Found::Computed(entry.body().clone()));
         }
         if !self.is_tagged() {
-            match inner.reads.get(&self.opened.store, &self.name).await {
+            match self.stored().await {
                 Ok(Some(stored)) => return Ok(Found::Plain(stored)),
                 Ok(None) => {}
                 Err(why) => return self.unavailable(why),
@@ -226,6 +231,18 @@ impl<'a> Job<'a> {
             Ok(Lookup::Off | Lookup::Held) => Ok(Found::Unasked),
             Err(why) => self.unavailable(why),
         }
+    }
+
+    /// The plain value: one read for all who ask at this moment.
+    async fn stored(&self) -> Result<Option<Bytes>, BackendError> {
+        let (store, name) = (Arc::clone(&self.opened.store), self.name.clone());
+        let read = || async move {
+            let found = store.get_many(&[name]).await;
+            found.map(|found| found.into_iter().next().flatten())
+        };
+        let reads = &self.opened.smart.inner.reads;
+        let stored = reads.ask(self.name.clone(), read).await;
+        stored.unwrap_or_else(|| Err(BackendError::ended()))
     }
 
     /// The cache does not answer.

@@ -2,19 +2,21 @@
 //!
 //! In the process by [`Flights`], across processes by the lease that a ticket grants. When all
 //! tokens are there, requests meet before the ticket, and only the leader takes one. When one is
-//! missing (first use, or a clear) each takes its own: the digest that would tell a flight from
-//! before the clear from one after it is known only then.
+//! missing (first use, or a clear) the digest that would tell a flight from before the clear from
+//! one after it is known only by the ticket, and requests of one moment share that: it is sent
+//! after all of them had arrived.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, Payload, Ticket};
-use crate::entry::Entry;
+use crate::entry::{Entry, EntryId};
 use crate::error::BackendError;
 use crate::policy::Bypass;
 use crate::protocol::flight::{Flights, Landing, Leader, Seat};
 use crate::protocol::lease::HeldLease;
 use crate::protocol::{Digest, Target};
+use crate::together::Together;
 
 /// What a request that missed does next.
 #[derive(Debug)]
@@ -76,6 +78,7 @@ impl Drop for Lead {
 pub(crate) struct Taking<'a> {
     pub(crate) backend: &'a Arc<dyn Backend>,
     pub(crate) flights: &'a Arc<Flights>,
+    pub(crate) tickets: &'a Arc<Tickets>,
     pub(crate) target: &'a Arc<Target>,
     /// The digest that the lookup saw, if all tokens were there.
     pub(crate) digest: Option<Digest>,
@@ -104,7 +107,11 @@ impl Taking<'_> {
             }
         }
         loop {
-            let ticket = match self.ticket().await {
+            let ticket = match &seat {
+                Some(_) => self.ticket().await,
+                None => self.shared_ticket().await,
+            };
+            let ticket = match ticket {
                 Ok(ticket) => ticket,
                 Err(why) => {
                     tracing::debug!(key = %self.target.key, cause = %why, "no ticket: the handler runs and stores nothing");
@@ -119,14 +126,20 @@ impl Taking<'_> {
                     }
                     return Turn::Filled(payload);
                 }
-                InHand::Lead(digest, lease) => {
-                    let seat = seat.or_else(|| match self.flights.join(self.target.id, digest) {
-                        Seat::Leader(leader) => Some(leader),
-                        // Its lease has expired and is ours now: it answers its followers, we
-                        // store.
-                        Seat::Follower(_) => None,
-                    });
-                    return lead(lease, seat);
+                InHand::Lead(_, mut lead) => {
+                    lead.seat = seat.or(lead.seat.take());
+                    return Turn::Lead(lead);
+                }
+                InHand::Taken(digest) => {
+                    return match self.sit(digest).await {
+                        Sitting::Leads(leader, Some(lease)) => lead(lease, Some(leader)),
+                        Sitting::Leads(leader, None) => {
+                            // It is over already.
+                            leader.look_again();
+                            Turn::LookAgain
+                        }
+                        Sitting::Done(turn) => turn,
+                    };
                 }
                 InHand::Busy(digest) if seat.is_none() => match self.sit(digest).await {
                     Sitting::Leads(leader, Some(lease)) => return lead(lease, Some(leader)),
@@ -146,27 +159,62 @@ impl Taking<'_> {
         }
     }
 
-    /// Takes a ticket in a task of its own: when the request is cancelled meanwhile, the lease
+    /// What a ticket needs, apart from this request: when that is cancelled meanwhile, the lease
     /// that may be granted is given back instead of being left to expire.
-    async fn ticket(&self) -> Result<InHand, BackendError> {
+    fn asking(&self) -> impl Future<Output = Result<InHand, BackendError>> + Send + use<> {
         let (backend, target) = (Arc::clone(self.backend), Arc::clone(self.target));
         let (dynamic, patience) = (self.dynamic.to_vec(), self.patience);
-        let (tell, told) = tokio::sync::oneshot::channel();
-        tokio::spawn(async move {
-            let ticket = backend.ticket(&target, &dynamic, patience).await;
-            let in_hand = ticket.map(|ticket| match ticket {
+        async move {
+            let ticket = backend.ticket(&target, &dynamic, patience).await?;
+            Ok(match ticket {
                 Ticket::Lead(lease) => {
-                    InHand::Lead(lease.digest, HeldLease::new(backend, target, lease))
+                    let digest = lease.digest;
+                    let lease = Some(HeldLease::new(backend, target, lease));
+                    InHand::Lead(digest, Lead { lease, seat: None })
                 }
                 Ticket::Busy(digest) => InHand::Busy(digest),
                 Ticket::Filled(payload) => InHand::Filled(payload),
                 Ticket::Held => InHand::Held,
-            });
-            // Nobody listens any more: what is in hand is dropped, and so given back.
-            let _ = tell.send(in_hand);
-        });
-        told.await
-            .unwrap_or_else(|_| Err(BackendError::Disconnected("the runtime ended".into())))
+            })
+        }
+    }
+
+    /// A ticket for everybody who sits behind this request.
+    async fn ticket(&self) -> Result<InHand, BackendError> {
+        let ticket = tokio::spawn(self.asking()).await;
+        ticket.unwrap_or_else(|_| Err(BackendError::ended()))
+    }
+
+    /// One ticket for all requests of this moment. Its lease goes to one of them, who leads; the
+    /// others are told that the entry is being filled.
+    async fn shared_ticket(&self) -> Result<InHand, BackendError> {
+        let (asking, flights, id) = (self.asking(), Arc::clone(self.flights), self.target.id);
+        let send = move || async move {
+            Ok(match asking.await? {
+                InHand::Lead(digest, mut lead) => {
+                    // Before anybody hears of it, so that the others find the flight. A flight
+                    // that is there already belongs to a holder whose lease has expired and is
+                    // ours now: it answers its followers, we store.
+                    if let Seat::Leader(leader) = flights.join(id, digest) {
+                        lead.seat = Some(leader);
+                    }
+                    SharedTicket::Lead(digest, Arc::new(Mutex::new(Some(lead))))
+                }
+                InHand::Busy(digest) | InHand::Taken(digest) => SharedTicket::Busy(digest),
+                InHand::Filled(payload) => SharedTicket::Filled(payload),
+                InHand::Held => SharedTicket::Held,
+            })
+        };
+        let shared = self.tickets.ask(id, send).await;
+        Ok(match shared.ok_or_else(BackendError::ended)?? {
+            SharedTicket::Lead(digest, lead) => {
+                let lead = lead.lock().unwrap_or_else(PoisonError::into_inner).take();
+                lead.map_or(InHand::Taken(digest), |lead| InHand::Lead(digest, lead))
+            }
+            SharedTicket::Busy(digest) => InHand::Busy(digest),
+            SharedTicket::Filled(payload) => InHand::Filled(payload),
+            SharedTicket::Held => InHand::Held,
+        })
     }
 
     /// Takes a seat and, as a follower, waits for the flight's end.
@@ -188,7 +236,23 @@ impl Taking<'_> {
 /// A ticket whose lease, if it grants one, is guarded.
 enum InHand {
     Filled(Payload),
-    Lead(Digest, HeldLease),
+    Lead(Digest, Lead),
+    /// Another request of this process has the lease that this ticket was granted.
+    Taken(Digest),
+    /// Another process fills the entry.
+    Busy(Digest),
+    Held,
+}
+
+/// Tickets that requests of one moment share.
+pub(crate) type Tickets = Together<EntryId, Result<SharedTicket, BackendError>>;
+
+/// [`InHand`], for several.
+#[derive(Debug, Clone)]
+pub(crate) enum SharedTicket {
+    Filled(Payload),
+    /// Whoever is first takes the lead. If nobody does, it goes to a follower.
+    Lead(Digest, Arc<Mutex<Option<Lead>>>),
     Busy(Digest),
     Held,
 }

@@ -25,11 +25,6 @@ impl Stage {
     }
 
     /// Whether keys can be listed at all.
-    /// Whether it is a store of plain values, below one of our own backends.
-    pub(crate) fn is_plain(&self) -> bool {
-        matches!(self, Self::Stores(_))
-    }
-
     pub(crate) fn lists_names(&self) -> bool {
         match self {
             Self::Memory | Self::Redis(_) => true,

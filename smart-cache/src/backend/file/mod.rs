@@ -116,7 +116,7 @@ impl FileStore {
             Ok(Ok(Err(why))) => Err(BackendError::Refused(
                 format!("{}: {why}", self.folder.path().display()).into(),
             )),
-            Ok(Err(_)) => Err(BackendError::Disconnected("the runtime ended".into())),
+            Ok(Err(_)) => Err(BackendError::ended()),
             Err(_) => Err(BackendError::Timeout(patience)),
         }
     }
@@ -155,7 +155,7 @@ impl FileStore {
         match trimmed.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(why)) => Err(BackendError::Refused(why.to_string().into())),
-            Err(_) => Err(BackendError::Disconnected("the runtime ended".into())),
+            Err(_) => Err(BackendError::ended()),
         }
     }
 }

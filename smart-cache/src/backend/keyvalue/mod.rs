@@ -39,8 +39,10 @@ use super::{
     ValueStore,
 };
 use crate::config;
+use crate::entry::EntryId;
 use crate::error::{BackendError, ConfigError};
 use crate::protocol::Target;
+use crate::together::Together;
 
 /// How a [`KeyValueBackend`] behaves; [`KeyValueOptions::default`] is what the environment gives
 /// when nothing is set.
@@ -100,6 +102,7 @@ struct Shared {
     options: KeyValueOptions,
     breaker: Breaker,
     announcer: sweep::Announcer,
+    lookups: Arc<Together<EntryId, Result<Lookup, BackendError>>>,
 }
 
 impl KeyValueBackend {
@@ -120,6 +123,7 @@ impl KeyValueBackend {
             options,
             breaker: Breaker::default(),
             announcer: sweep::Announcer::default(),
+            lookups: Arc::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -139,6 +143,7 @@ impl KeyValueBackend {
             options: self.shared.options.clone(),
             breaker: Breaker::default(),
             announcer: sweep::Announcer::default(),
+            lookups: Arc::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -160,6 +165,7 @@ impl Shared {
             options: self.options.clone(),
             breaker: Breaker::default(),
             announcer: sweep::Announcer::default(),
+            lookups: Arc::default(),
         })
     }
 
@@ -227,7 +233,10 @@ impl Backend for KeyValueBackend {
         Box::pin(async move {
             self.shared.breaker.admit()?;
             self.announce();
-            self.shared.look_up(target, deadline).await
+            let (shared, id, target) = (Arc::clone(&self.shared), target.id, target.clone());
+            let look = move || async move { shared.look_up(&target, deadline).await };
+            let found = self.shared.lookups.ask(id, look).await;
+            found.unwrap_or_else(|| Err(BackendError::ended()))
         })
     }
 

@@ -161,7 +161,7 @@ impl Shared {
                 None => return Ok(()),
                 Some(Ok(minted)) => minted?,
                 Some(Err(_)) => {
-                    return Err(BackendError::Disconnected("the runtime ended".into()));
+                    return Err(BackendError::ended());
                 }
             }
         }

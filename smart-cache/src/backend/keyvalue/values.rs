@@ -198,9 +198,23 @@ impl Shared {
         lease: &Lease,
         value: &NewValue<'_>,
     ) -> Result<Added, BackendError> {
-        if !self.spend(target, lease).await? {
+        if !self.holds(target, lease).await? {
             return Ok(Added::Refused);
         }
+        let added = self.add_under(target, lease, value).await;
+        // Given back only now: whoever has the next one finds the value.
+        if let Err(why) = self.spend(target, lease).await {
+            tracing::debug!(key = %target.key, cause = %why, "a lease could not be given back; it expires by itself");
+        }
+        added
+    }
+
+    async fn add_under(
+        self: &Arc<Self>,
+        target: &Target,
+        lease: &Lease,
+        value: &NewValue<'_>,
+    ) -> Result<Added, BackendError> {
         let deadline = self.soon();
         let incarnation = self.incarnation(deadline).await?;
         let wanted: Vec<Wanted> = self.statics(target, incarnation);

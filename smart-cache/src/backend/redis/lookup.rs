@@ -233,8 +233,7 @@ struct Sending(Arc<Batch>);
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        self.0
-            .land(Err(BackendError::Disconnected("the runtime ended".into())));
+        self.0.land(Err(BackendError::ended()));
     }
 }
 
