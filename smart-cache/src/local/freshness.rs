@@ -18,17 +18,16 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-use super::sync::{AtomicU64, COUNTERS, Ordering};
+use super::sync::{AtomicU64, COUNTERS, Ordering, micros};
 
 /// What is known to have changed.
 #[derive(Debug)]
 pub struct Freshness {
     /// Bumped when pushes begin to arrive, when they stop, and when everything was flushed.
     generation: AtomicU64,
-    /// Microseconds after `origin` until which what was heard is complete; 0: nothing is heard.
+    /// Microseconds until which what was heard is complete; 0: nothing is heard.
     heard_until: AtomicU64,
     counters: Box<[AtomicU64]>,
-    origin: Instant,
 }
 
 /// What was known before a question was sent.
@@ -60,7 +59,6 @@ impl Freshness {
             generation: AtomicU64::new(0),
             heard_until: AtomicU64::new(0),
             counters: (0..COUNTERS).map(|_| AtomicU64::new(0)).collect(),
-            origin: Instant::now(),
         }
     }
 
@@ -92,9 +90,14 @@ impl Freshness {
 
     /// Whether an answer to a question sent after this sample is still what the backend has.
     pub fn is_current(&self, sample: &Sample, now: Instant) -> bool {
+        self.is_current_at(sample, micros(now))
+    }
+
+    /// [`is_current`](Self::is_current), for a clock that was read already.
+    pub(crate) fn is_current_at(&self, sample: &Sample, micros: u64) -> bool {
         // In this order: a link that was lost and found again in between has bumped the
         // generation before it could be heard again.
-        self.hears(now)
+        self.hears_at(micros)
             && self.generation.load(Ordering::SeqCst) == sample.generation
             && sample
                 .counters
@@ -104,7 +107,11 @@ impl Freshness {
 
     /// Whether pushes arrive, and are complete up to a moment less than L ago.
     pub fn hears(&self, now: Instant) -> bool {
-        self.micros(now) < self.heard_until.load(Ordering::SeqCst)
+        self.hears_at(micros(now))
+    }
+
+    fn hears_at(&self, micros: u64) -> bool {
+        micros < self.heard_until.load(Ordering::SeqCst)
     }
 
     /// A key or tag has changed, or is about to be changed by this process.
@@ -133,10 +140,8 @@ impl Freshness {
     /// Everything up to `sent` has been heard.
     pub fn heartbeat(&self, sent: Instant, staleness: Duration) {
         let staleness = u64::try_from(staleness.as_micros()).unwrap_or(u64::MAX);
-        self.heard_until.store(
-            self.micros(sent).saturating_add(staleness),
-            Ordering::SeqCst,
-        );
+        self.heard_until
+            .store(micros(sent).saturating_add(staleness), Ordering::SeqCst);
     }
 
     /// Pushes may be lost from now on.
@@ -154,9 +159,7 @@ impl Freshness {
             until => {
                 let staleness = u64::try_from(staleness.as_micros()).unwrap_or(u64::MAX);
                 let proved = until.saturating_sub(staleness);
-                Some(Duration::from_micros(
-                    self.micros(now).saturating_sub(proved),
-                ))
+                Some(Duration::from_micros(micros(now).saturating_sub(proved)))
             }
         }
     }
@@ -164,10 +167,6 @@ impl Freshness {
     fn counter(&self, name: &str) -> (u32, u64) {
         let slot = slot(name);
         (slot as u32, self.counters[slot].load(Ordering::SeqCst))
-    }
-
-    fn micros(&self, at: Instant) -> u64 {
-        at.saturating_duration_since(self.origin).as_micros() as u64
     }
 }
 
