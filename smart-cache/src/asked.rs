@@ -4,6 +4,8 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::MatchedPath;
+
 use crate::cache::SmartCache;
 use crate::context::Shown;
 use crate::encode;
@@ -32,6 +34,8 @@ pub(crate) struct Asked {
     pub(crate) local: bool,
     /// Whether the handler may be run once more to compare what it says.
     pub(crate) audit: bool,
+    /// Which route the router has found, for operators.
+    pub(crate) route: Option<MatchedPath>,
 }
 
 /// What the log calls the one who answers a request.
@@ -112,6 +116,7 @@ impl Asked {
             is_head: shown.method == http::Method::HEAD,
             wants: std::mem::take(&mut shown.wants).without(site.vary),
             local: site.local,
+            route: shown.route.take(),
         })
     }
 

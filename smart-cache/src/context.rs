@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::marker::PhantomData;
 
-use axum::extract::{FromRequestParts, OriginalUri};
+use axum::extract::{FromRequestParts, MatchedPath, OriginalUri};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 
@@ -70,6 +70,8 @@ pub(crate) struct Shown {
     pub(crate) headers: Option<HeaderMap>,
     /// In which form the answer is wanted.
     pub(crate) wants: Wants,
+    /// Which route the router has found, for operators.
+    pub(crate) route: Option<MatchedPath>,
 }
 
 impl<S, H> FromRequestParts<S> for CacheContext<H>
@@ -95,6 +97,7 @@ where
             state: std::any::type_name::<S>(),
             headers: H::KEPT.then(|| parts.headers.clone()),
             wants: Wants::of(&parts.headers),
+            route: parts.extensions.get::<MatchedPath>().cloned(),
         };
         Ok(Self {
             shown: Some(shown),
