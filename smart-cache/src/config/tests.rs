@@ -31,7 +31,7 @@ fn defaults_are_those_of_the_ancestor() {
     assert_eq!(config.flush, StartFlush::Always);
     assert!(config.address.is_none());
     assert_eq!(
-        config.address_or_default().unwrap().addr().to_string(),
+        config.address_or_default().unwrap().to_string(),
         "127.0.0.1:6379"
     );
 }
@@ -182,8 +182,8 @@ fn an_address_of_its_own_replaces_the_inherited_one() {
             "a:4",
         ),
     ] {
-        let info = read_named(table).unwrap().address_or_default().unwrap();
-        assert_eq!(info.addr().to_string(), address, "{table:?}");
+        let found = read_named(table).unwrap().address_or_default().unwrap();
+        assert_eq!(found.to_string(), address, "{table:?}");
     }
     let both = [
         ("SMART_REDIS_PAGES_URL", "redis://a"),
@@ -204,7 +204,9 @@ fn url_and_host_together_are_refused() {
 #[test]
 fn a_socket_and_a_url_are_understood() {
     let config = read(&[("SMART_REDIS_URL", "unix:///run/redis.sock?db=3")]).unwrap();
-    let info = config.address_or_default().unwrap();
+    let Address::Server(info) = config.address_or_default().unwrap() else {
+        panic!("a socket is one server's");
+    };
     assert_eq!(info.redis_settings().db(), 3);
     assert!(info.addr().to_string().contains("/run/redis.sock"));
 }

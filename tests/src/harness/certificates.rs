@@ -24,6 +24,10 @@ pub struct Certificates {
     pub client: PathBuf,
     /// The client's private key.
     pub client_key: PathBuf,
+    /// A client's certificate that was only ever valid long ago.
+    pub expired_client: PathBuf,
+    /// Its private key.
+    pub expired_client_key: PathBuf,
 }
 
 impl Certificates {
@@ -50,8 +54,10 @@ impl Certificates {
         let (lasting, past) = (2000..4000, 2000..2001);
         let server_auth = ExtendedKeyUsagePurpose::ServerAuth;
         let (server, server_key) = signed(&issuer, server_auth.clone(), lasting.clone());
-        let (expired, expired_key) = signed(&issuer, server_auth, past);
-        let (client, client_key) = signed(&issuer, ExtendedKeyUsagePurpose::ClientAuth, lasting);
+        let (expired, expired_key) = signed(&issuer, server_auth, past.clone());
+        let client_auth = ExtendedKeyUsagePurpose::ClientAuth;
+        let (client, client_key) = signed(&issuer, client_auth.clone(), lasting);
+        let (expired_client, expired_client_key) = signed(&issuer, client_auth, past);
         Self {
             authority: write(folder, "authority.pem", &authority.pem()),
             server: write(folder, "server.pem", &server),
@@ -60,6 +66,8 @@ impl Certificates {
             expired_key: write(folder, "expired.key", &expired_key),
             client: write(folder, "client.pem", &client),
             client_key: write(folder, "client.key", &client_key),
+            expired_client: write(folder, "expired-client.pem", &expired_client),
+            expired_client_key: write(folder, "expired-client.key", &expired_client_key),
         }
     }
 }
