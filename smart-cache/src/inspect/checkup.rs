@@ -210,7 +210,9 @@ fn payload(target: &Target) -> Vec<u8> {
 fn failed(check: &'static str, step: &str, why: &BackendError) -> Finding {
     let text = why.to_string();
     let remedy = match why {
-        BackendError::Refused(_) if text.contains("NOPERM") => {
+        BackendError::Refused(_)
+            if text.contains("NOPERM") || text.contains("can't run this command") =>
+        {
             "docs/redis.md has the ACL SETUSER line with every right that is needed; inside scripts the same rights count"
         }
         BackendError::Refused(_) if text.contains("NOAUTH") || text.contains("WRONGPASS") => {

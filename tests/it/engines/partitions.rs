@@ -85,7 +85,7 @@ async fn the_memory_of_a_process_hears_of_every_partition() {
     }
     for id in 0..ROWS {
         let before = near.cache.stats().local_hits;
-        assert!(far.write(id).await);
+        far.surely_write(id).await;
         eventually("the clear to be heard", async || {
             (near.ask(id).await.version == rows.version(id)).then_some(())
         })
@@ -101,7 +101,7 @@ async fn the_memory_of_a_process_hears_of_every_partition() {
     for id in 0..ROWS {
         near.hit(id).await;
         near.local_hit(id).await;
-        assert!(near.write(id).await);
+        near.surely_write(id).await;
         assert_eq!(near.ask(id).await.version, rows.version(id));
     }
     assert!(near.cache.stats().local.unwrap().live);
@@ -248,7 +248,7 @@ async fn processes_with_different_numbers_hear_each_others_clears() {
                 reader.hit(id).await;
             }
             for id in 0..ROWS {
-                assert!(writer.write(id).await);
+                writer.surely_write(id).await;
                 let answer = reader.ask(id).await;
                 assert_eq!(
                     answer.version,
@@ -305,7 +305,7 @@ async fn a_number_that_comes_back_finds_nothing_that_was_cleared_meanwhile() {
     // The record is remembered, so the clears of one partition reach the others.
     let one = spread(&server.url(), &ns, &rows, 1).await;
     for id in 0..ROWS {
-        assert!(one.write(id).await);
+        one.surely_write(id).await;
     }
     let four = spread(&server.url(), &ns, &rows, 4).await;
     for id in 0..ROWS {
@@ -316,7 +316,7 @@ async fn a_number_that_comes_back_finds_nothing_that_was_cleared_meanwhile() {
     assert_eq!(server.cli(&["DEL", &format!("{{{ns}}}:partitions")]), "1");
     let one = spread(&server.url(), &ns, &rows, 1).await;
     for id in 0..ROWS {
-        assert!(one.write(id).await);
+        one.surely_write(id).await;
     }
     let four = spread(&server.url(), &ns, &rows, 4).await;
     for id in 0..ROWS {
@@ -337,9 +337,9 @@ async fn a_record_that_is_lost_is_noted_again_and_what_clears_have_missed_is_col
     let one = spread(&server.url(), &ns, &rows, 1).await;
     let record = format!("{{{ns}}}:partitions");
     for _ in 0..5 {
-        server.cli(&["DEL", &record]);
+        assert_eq!(server.cli(&["DEL", &record]), "1");
         for id in 0..ROWS {
-            assert!(one.write(id).await);
+            one.surely_write(id).await;
         }
         eventually("the number to be noted", async || {
             (server.cli(&["GET", &record]) == "4").then_some(())
@@ -360,15 +360,15 @@ async fn something_else_in_place_of_the_record_does_no_harm() {
     let server = RedisServer::start().await;
     let (ns, rows) = (namespace(), Rows::new());
     let record = format!("{{{ns}}}:partitions");
-    server.cli(&["RPUSH", &record, "somebody's"]);
+    assert_eq!(server.cli(&["RPUSH", &record, "somebody's"]), "1");
     let one = spread(&server.url(), &ns, &rows, 1).await;
     one.hit(1).await;
-    assert!(one.write(1).await);
+    one.surely_write(1).await;
     let two = spread(&server.url(), &ns, &rows, 2).await;
     two.hit(1).await;
     assert_eq!(server.cli(&["GET", &record]), "2");
-    server.cli(&["SET", &record, "999999 -4 nonsense"]);
-    assert!(one.write(1).await);
+    assert_eq!(server.cli(&["SET", &record, "999999 -4 nonsense"]), "OK");
+    one.surely_write(1).await;
     assert_eq!(two.ask(1).await.version, rows.version(1));
 }
 

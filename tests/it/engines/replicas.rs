@@ -77,6 +77,8 @@ async fn a_clear_on_a_master_that_is_cut_off_lands_on_the_next_one() {
     let node = careful(&sentinels.url(), &ns, &rows, 1).await;
     let careless = Node::at(&sentinels.url(), &ns, &rows).await;
     node.hit(1).await;
+    // Its connection for clears was made before.
+    node.surely_write(3).await;
     sentinels.cut_off(0).await;
     // The old master takes it, and that is worth nothing.
     let careless_word = careless.cache.clear("row:2").await;
