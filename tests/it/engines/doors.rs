@@ -4,11 +4,19 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::http::Request;
+use axum::routing::get;
+use axum::{Extension, Router};
+use smart_cache::hooks::Collector;
 use smart_cache::inspect::Level;
-use smart_cache::{Builder, SmartCache, Timeout, depends_on, hooks::Collector};
+use smart_cache::{Builder, SmartCache, Timeout, depends_on, smart_cache};
 use smart_cache_tests::harness::{
     Certificates, Cluster, ClusterOptions, Log, RedisServer, eventually, namespace,
 };
+
+use tower::ServiceExt as _;
 
 use super::{Node, ROWS, Rows, builder};
 
@@ -173,8 +181,21 @@ fn rights(ns: &str) -> String {
     format!("app {}", rules.replace(">password", ">secret"))
 }
 
+#[smart_cache("wide")]
+async fn wide(query: RawQuery) -> String {
+    format!("{query:?}")
+}
+
 /// Everything that a program and its operators may ask of the server.
 async fn workout(cache: &SmartCache, node: &Node) {
+    // More variants than a key may have.
+    let wide = Router::new()
+        .route("/wide", get(wide))
+        .layer(Extension(cache.clone()));
+    for n in 0..4 {
+        let request = Request::get(format!("/wide?n={n}")).body(Body::empty());
+        wide.clone().oneshot(request.unwrap()).await.unwrap();
+    }
     for id in 0..ROWS {
         node.hit(id).await;
     }
@@ -222,11 +243,7 @@ async fn workout(cache: &SmartCache, node: &Node) {
     let view = inspect.entry("test", entries[0].id).await.unwrap();
     assert!(view.is_some());
     inspect.facts().await.unwrap();
-    eventually("the process to report", async || {
-        let fleet = cache.fleet().await.ok()?;
-        (!fleet.is_empty()).then_some(())
-    })
-    .await;
+    assert!(!cache.fleet().await.unwrap().is_empty());
     eventually("the clears to be noted", async || {
         let noted = cache.recent_clears().await.ok()?;
         (!noted.is_empty()).then_some(())
@@ -268,7 +285,15 @@ async fn the_rights_of_the_docs_are_enough_and_none_of_them_is_idle() {
         .flush(smart_cache::StartFlush::EachVersion);
     let cache = cache.build().await.unwrap();
     let node = Node::of(cache.clone(), &rows);
+    // A build that nobody has announced for long, and whose entries are swept.
+    let builds = format!("{{{ns}}}:builds");
+    assert_eq!(server.cli(&["HSET", &builds, "old", "1 somebody"]), "1");
     workout(&cache, &node).await;
+    let processes = format!("{{{ns}}}:processes");
+    eventually("the process to report", async || {
+        (server.cli(&["EXISTS", &processes]) == "1").then_some(())
+    })
+    .await;
     let denied = server.cli(&["ACL", "LOG"]);
     let denied: Vec<_> = denied
         .lines()

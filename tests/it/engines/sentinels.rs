@@ -89,6 +89,19 @@ async fn a_master_that_only_we_still_reach_is_given_up() {
     node.local_hit(1).await;
     sentinels.cut_off(0).await;
     assert_eq!(sentinels.master_other_than(0).await, 1);
+    // A page on the new master, and a clear of it that only the old one hears.
+    let early = Node::at(&sentinels.url(), &ns, &rows).await;
+    eventually("a page on the new master", async || {
+        early.ask(2).await;
+        let is_there = sentinels
+            .server(1)
+            .cli(&["EXISTS", &format!("{{{ns}}}:t:row:2")]);
+        (is_there == "1").then_some(())
+    })
+    .await;
+    let lost = rows.write(2);
+    let heard = node.cache.clear("row:2").await;
+    println!("a clear that the old master may have taken: {heard:?}");
     // It still answers on the connection that we had.
     assert!(node.cache.stats().available);
     let other = Node::at(&sentinels.url(), &ns, &rows).await;
@@ -104,6 +117,9 @@ async fn a_master_that_only_we_still_reach_is_given_up() {
     for _ in 0..20 {
         assert!(node.ask(1).await.version >= cleared);
     }
+    // What the old master had acknowledged meanwhile, the new one has heard since.
+    other.hit(2).await;
+    assert_eq!(other.ask(2).await.version, lost, "cleared, and for ever");
     // And its own writes reach the others.
     assert!(node.write(1).await);
     assert_eq!(other.ask(1).await.version, rows.version(1));

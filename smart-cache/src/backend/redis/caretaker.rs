@@ -7,12 +7,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use redis::Value;
 
+use super::Shared;
 use super::identity::{field, text};
-use super::reply::{belongs_to, nonce};
+use super::reply::nonce;
 use super::sweep::sweep;
 use super::up::Up;
-use super::{Shared, scripts};
-use crate::config::Address;
 use crate::error::BackendError;
 
 /// A build announces itself this often.
@@ -26,9 +25,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(600);
 pub(super) async fn run(shared: Arc<Shared>, up: Arc<Up>) {
     if !shared.options.announce {
         return;
-    }
-    if let Err(why) = take_over(&shared, &up).await {
-        tracing::debug!(cause = %why, "the namespace's token could not be looked at");
     }
     advise(&shared, &up).await;
     let mut announced: Option<Instant> = None;
@@ -52,30 +48,6 @@ pub(super) async fn run(shared: Arc<Shared>, up: Arc<Up>) {
             Err(why) => tracing::debug!(cause = %why, "the sweep stopped; it begins anew later"),
         }
     }
-}
-
-/// In a cluster, ends the life of the namespace that another node has left here, before anybody asks: a slot
-/// that comes back to that node must find it ended.
-async fn take_over(shared: &Shared, up: &Up) -> Result<(), BackendError> {
-    if !matches!(shared.address, Address::Cluster(_)) {
-        return Ok(());
-    }
-    let mut get = redis::cmd("GET");
-    get.arg(shared.names.namespace_token());
-    let Value::BulkString(token) = up.call(&get, up.deadline()).await? else {
-        return Ok(());
-    };
-    let id = up.id();
-    if belongs_to(&token, &id) {
-        return Ok(());
-    }
-    let mut call = scripts::ADOPT.prepare_invoke();
-    call.key(shared.names.namespace_token())
-        .key(shared.names.clock())
-        .arg(&token[..])
-        .arg(&*id)
-        .arg(nonce()?.as_bytes());
-    up.script(&call, up.deadline()).await.map(drop)
 }
 
 /// Says in the log what an operator should change. Whatever cannot be read is passed over.

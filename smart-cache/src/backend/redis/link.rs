@@ -23,7 +23,8 @@ use tokio::sync::{Notify, watch};
 use super::asking::is_on_its_way;
 use super::dial::Dialer;
 use super::identity::Fixed;
-use super::locate::{Locator, redirected};
+use super::lately::Lately;
+use super::locate::{Locator, Word, redirected};
 use super::up::Up;
 use crate::backend::BoxFuture;
 use crate::error::BackendError;
@@ -41,6 +42,10 @@ const BEATS_A_QUESTION: u32 = 4;
 /// What runs beside every connection, for as long as it lives.
 pub(crate) type Caretaker = Box<dyn Fn(Arc<Up>) -> BoxFuture<'static, ()> + Send + Sync>;
 
+/// What is said to a server before anything is looked up there.
+pub(crate) type Greeting =
+    Box<dyn Fn(Arc<Up>) -> BoxFuture<'static, Result<(), BackendError>> + Send + Sync>;
+
 /// The handle that a backend holds; dropping it ends the supervisor.
 pub(crate) struct Link {
     shared: Arc<Shared>,
@@ -48,6 +53,7 @@ pub(crate) struct Link {
 
 struct Shared {
     settings: Settings,
+    greeting: Greeting,
     caretaker: Caretaker,
     state: watch::Sender<State>,
     /// The number of the supervisor in charge; 0 for none.
@@ -71,6 +77,7 @@ pub(crate) struct Settings {
     /// Where the server is.
     pub(super) locator: Locator,
     pub(super) dialer: Dialer,
+    pub(super) lately: Arc<Lately>,
     /// Longest wait for one answer.
     pub(crate) timeout: Duration,
     /// Time between two looks at the server's identity.
@@ -91,9 +98,10 @@ enum State {
 }
 
 impl Link {
-    pub(crate) fn new(settings: Settings, caretaker: Caretaker) -> Self {
+    pub(crate) fn new(settings: Settings, greeting: Greeting, caretaker: Caretaker) -> Self {
         let shared = Shared {
             settings,
+            greeting,
             caretaker,
             state: watch::Sender::new(State::Connecting),
             supervisor: AtomicU64::new(0),
@@ -249,7 +257,6 @@ impl Shared {
                             "the server is known by SMART_REDIS_SERVER_ID instead of its own word: change it whenever a server has restarted from old data"
                         );
                     }
-                    let up = Arc::new(up);
                     self.tell(number, State::Up(Arc::clone(&up)));
                     let why = tokio::select! {
                         why = self.watch(&up, number) => why,
@@ -288,7 +295,7 @@ impl Shared {
 
     /// Finds the server, connects and shakes hands: nothing is looked up before its identity is
     /// known.
-    async fn connect(&self) -> Result<Up, BackendError> {
+    async fn connect(&self) -> Result<Arc<Up>, BackendError> {
         let Settings {
             locator, dialer, ..
         } = &self.settings;
@@ -326,7 +333,7 @@ impl Shared {
         Err(failure)
     }
 
-    async fn shake_hands(&self, info: &ConnectionInfo) -> Result<Up, BackendError> {
+    async fn shake_hands(&self, info: &ConnectionInfo) -> Result<Arc<Up>, BackendError> {
         // Our own deadline stands on every command; the client's would only be a second timer.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.handshake_limit()))
@@ -339,6 +346,8 @@ impl Shared {
         // As long as a request would wait: a server that is slower than that would be found
         // dead by the next one, and the one after the next handshake, and so on.
         self.identify(&up, up.deadline()).await?;
+        let up = Arc::new(up);
+        (self.greeting)(Arc::clone(&up)).await?;
         Ok(up)
     }
 
@@ -372,9 +381,10 @@ impl Shared {
                     locator, dialer, ..
                 } = &self.settings;
                 tokio::select! {
-                    why = locator.superseded(dialer, up.info(), self.settings.timeout) => {
-                        if why.is_some() {
-                            return why;
+                    word = locator.superseded(dialer, up.info(), self.settings.timeout) => {
+                        self.settings.lately.confirmed(!matches!(word, Word::None));
+                        if let Word::Superseded(why) = word {
+                            return Some(why);
                         }
                     }
                     () = up.found_dead() => return up.cause_of_death(),

@@ -11,6 +11,7 @@ mod dial;
 mod hold;
 mod identity;
 mod inspect;
+mod lately;
 mod link;
 mod locate;
 mod lookup;
@@ -21,6 +22,7 @@ mod replicas;
 mod reply;
 mod scripts;
 mod sweep;
+mod takeover;
 mod ticket;
 #[cfg(feature = "tls")]
 mod tls;
@@ -33,6 +35,7 @@ use std::time::{Duration, Instant};
 
 use self::dial::Dialer;
 use self::identity::{Fixed, Servers};
+use self::lately::Lately;
 use self::link::Link;
 use self::locate::Locator;
 use self::lookup::Batches;
@@ -85,6 +88,8 @@ struct Shared {
     fixed: Option<Fixed>,
     /// Which partition of the namespace this is.
     place: Place,
+    /// What was cleared lately, for a server that takes over.
+    lately: Arc<Lately>,
     /// What is heard of changes, where anybody listens.
     freshness: Option<Arc<Freshness>>,
 }
@@ -124,10 +129,12 @@ impl RedisBackend {
         };
         let fixed = options.server_id.clone().map(|id| Fixed { id, servers });
         let dialer = Dialer::new(options.tls.clone());
+        let lately = Arc::<Lately>::default();
         let settings = link::Settings {
             address: address.to_string(),
             locator: Locator::new(address.clone(), &tag),
             dialer: dialer.clone(),
+            lately: Arc::clone(&lately),
             timeout: options.timeout,
             heartbeat: options.heartbeat,
             fixed: fixed.clone(),
@@ -139,11 +146,18 @@ impl RedisBackend {
                 .tracking
                 .then(|| Arc::new(Freshness::of_partition(place.number))),
             place,
+            lately,
             options,
             address,
             dialer,
             fixed,
         });
+        let greeting = {
+            let shared = Arc::clone(&shared);
+            Box::new(move |up| -> BoxFuture<'static, Result<(), BackendError>> {
+                Box::pin(takeover::greet(Arc::clone(&shared), up))
+            })
+        };
         let caretaker = {
             let shared = Arc::clone(&shared);
             Box::new(move |up| -> BoxFuture<'static, ()> {
@@ -159,7 +173,7 @@ impl RedisBackend {
         };
         let core = Core {
             shared,
-            link: Link::new(settings, caretaker),
+            link: Link::new(settings, greeting, caretaker),
             batches: Batches::default(),
         };
 
@@ -269,7 +283,9 @@ impl Backend for RedisBackend {
                 let keys = keys.to_vec();
                 Box::pin(async move { part.clear(&keys).await })
             };
-            self.and_beyond(here, there).await
+            self.and_beyond(here, there).await?;
+            self.core.shared.lately.cleared(keys);
+            Ok(())
         })
     }
 
@@ -278,14 +294,23 @@ impl Backend for RedisBackend {
             let keys = keys.to_vec();
             Box::pin(async move { part.expire(&keys).await })
         };
-        Box::pin(self.and_beyond(self.expire_tokens(keys), there))
+        Box::pin(async move {
+            self.and_beyond(self.expire_tokens(keys), there).await?;
+            self.core.shared.lately.cleared(keys);
+            Ok(())
+        })
     }
 
     fn clear_all(&self) -> BoxFuture<'_, Result<(), BackendError>> {
         let there = |part: Arc<Self>| -> BoxFuture<'static, _> {
             Box::pin(async move { part.clear_all().await })
         };
-        Box::pin(self.and_beyond(self.delete_namespace_token(), there))
+        Box::pin(async move {
+            self.and_beyond(self.delete_namespace_token(), there)
+                .await?;
+            self.core.shared.lately.cleared_all();
+            Ok(())
+        })
     }
 
     fn hold<'a>(
@@ -310,7 +335,11 @@ impl Backend for RedisBackend {
             let (keys, writer) = (keys.to_vec(), writer.to_owned());
             Box::pin(async move { part.unhold(&keys, &writer).await })
         };
-        Box::pin(self.and_beyond(self.end_hold(keys, writer), there))
+        Box::pin(async move {
+            self.and_beyond(self.end_hold(keys, writer), there).await?;
+            self.core.shared.lately.cleared(keys);
+            Ok(())
+        })
     }
 
     fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, Reclaimed> {

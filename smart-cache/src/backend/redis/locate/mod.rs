@@ -66,19 +66,29 @@ impl Locator {
         }
     }
 
-    /// Why a living connection should be given up: another server has taken over. Who cannot be
-    /// asked says nothing. (A cluster needs no question: its nodes refuse what is not theirs.)
+    /// What they say of the server of a living connection who know where it is. (A cluster needs no
+    /// question: its nodes refuse what is not theirs.)
     pub(super) async fn superseded(
         &self,
         dialer: &Dialer,
         current: &ConnectionInfo,
         limit: Duration,
-    ) -> Option<BackendError> {
+    ) -> Word {
         match self {
             Self::Sentinels(sentinels) => sentinels.superseded(dialer, current, limit).await,
-            Self::Fixed(_) | Self::Cluster(_) => None,
+            Self::Fixed(_) | Self::Cluster(_) => Word::Confirmed,
         }
     }
+}
+
+/// What is said of the server of a living connection.
+#[derive(Debug)]
+pub(super) enum Word {
+    Confirmed,
+    /// Another one has taken over: it is to be given up, for this reason.
+    Superseded(BackendError),
+    /// Nobody could be asked.
+    None,
 }
 
 /// A connection for one question.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{ConnectionInfo, Value};
 
-use super::{ask, connect, gather, text};
+use super::{Word, ask, connect, gather, text};
 use crate::backend::redis::dial::{Dialer, at};
 use crate::config;
 use crate::error::BackendError;
@@ -74,24 +74,26 @@ impl Sentinels {
         Ok(masters.into_iter().map(|(_, _, master)| master).collect())
     }
 
-    /// Another master, if the sentinels name one that really is a master.
+    /// Whether the sentinels name another master that really is one.
     pub(super) async fn superseded(
         &self,
         dialer: &Dialer,
         current: &ConnectionInfo,
         limit: Duration,
-    ) -> Option<BackendError> {
-        let masters = self.masters(dialer, limit).await.ok()?;
+    ) -> Word {
+        let Ok(masters) = self.masters(dialer, limit).await else {
+            return Word::None;
+        };
         for named in masters {
             if named.addr() == current.addr() {
-                return None;
+                return Word::Confirmed;
             }
             if is_master(dialer, &named, limit).await {
                 let why = format!("the sentinels name another master: {}", named.addr());
-                return Some(BackendError::Disconnected(why.into()));
+                return Word::Superseded(BackendError::Disconnected(why.into()));
             }
         }
-        None
+        Word::None
     }
 
     async fn view(
