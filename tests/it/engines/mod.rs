@@ -7,6 +7,7 @@
 
 mod cluster;
 mod doors;
+mod moving;
 mod partitions;
 mod replicas;
 mod sentinels;

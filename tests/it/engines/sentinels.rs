@@ -155,6 +155,27 @@ async fn sentinels_and_servers_may_have_passwords_of_their_own() {
     assert!(error.to_lowercase().contains("password"), "{error}");
 }
 
+/// Without sentinels nobody can say where the master is, and nobody has to: it is where it was.
+#[tokio::test]
+async fn an_outage_of_the_sentinels_disturbs_nothing_that_works() {
+    let mut sentinels = Sentinels::start(1, NEVER).await;
+    let (ns, rows) = (namespace(), Rows::new());
+    let node = Node::at(&sentinels.url(), &ns, &rows).await;
+    let load = Load::on(&[node.clone()], Duration::ZERO);
+    load.goes_on("the start").await;
+    for at in 0..3 {
+        sentinels.sentinel_mut(at).kill();
+    }
+    tokio::time::sleep(super::STALENESS * 3).await;
+    load.goes_on("their end").await;
+    assert!(node.cache.stats().available);
+    for at in 0..3 {
+        sentinels.sentinel_mut(at).restart().await;
+    }
+    load.goes_on("their return").await;
+    load.end().await;
+}
+
 #[tokio::test]
 async fn a_master_that_no_sentinel_knows_is_named() {
     let sentinels = Sentinels::start(0, NEVER).await;

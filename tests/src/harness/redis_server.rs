@@ -3,6 +3,8 @@
 //! Every server has a temporary folder and, besides the port that the code under test uses, a unix
 //! socket there that belongs to the harness: whoever answers on it is certainly *this* server, so
 //! two tests that were offered the same free port cannot mistake each other's.
+//!
+//! Over 400 lines: what one can do to a server are many short methods.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

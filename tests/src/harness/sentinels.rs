@@ -85,6 +85,11 @@ impl Sentinels {
         &self.sentinels[at]
     }
 
+    /// The same, to kill and start again.
+    pub fn sentinel_mut(&mut self, at: usize) -> &mut RedisServer {
+        &mut self.sentinels[at]
+    }
+
     /// A server: the master of the start is number 0.
     #[must_use]
     pub fn server(&self, at: usize) -> &RedisServer {

@@ -10,6 +10,8 @@
 //! ends (each test has its own, in many test programs), the next request starts it again on its
 //! own runtime. A runtime that is there and stands still (nobody drives it, or its only thread is
 //! blocked) is treated alike: who finds the link down and its supervisor silent takes over.
+//!
+//! Over 400 lines, since finding a server, greeting it, watching it and giving it up are one life.
 
 use std::collections::VecDeque;
 use std::fmt;

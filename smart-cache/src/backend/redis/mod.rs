@@ -3,6 +3,8 @@
 //!
 //! The only module that imports the Redis client. `link.rs` keeps the connection, `names.rs`
 //! names the keys, `scripts.rs` holds the scripts, `caretaker.rs` announces, advises and sweeps.
+//!
+//! Over 400 lines: the trait has many methods, and here each of them is led to its file.
 
 mod asking;
 mod caretaker;

@@ -15,6 +15,9 @@ use crate::backend::redis::identity::field;
 use crate::backend::redis::reply::integer;
 use crate::error::BackendError;
 
+/// What helps when a node asks for a password.
+const REMEDY: &str =
+    "Set SMART_REDIS_PASSWORD, and SMART_REDIS_USERNAME if it is not the default user's";
 /// Nodes that are asked at once.
 const MOST_ASKED: usize = 8;
 const SLOTS: u16 = 16_384;
@@ -123,7 +126,9 @@ impl Cluster {
         let mut asked = redis::pipe();
         asked.cmd("CLUSTER").arg("SLOTS");
         asked.cmd("CLUSTER").arg("INFO");
-        let mut answers = ask(&mut connection, node, &asked).await?.into_iter();
+        let mut answers = ask(&mut connection, node, &asked, REMEDY)
+            .await?
+            .into_iter();
         let Some(Value::Array(ranges)) = answers.next().transpose()? else {
             let why = format!("{} knows no slots", node.addr());
             return Err(BackendError::Protocol(why.into()));

@@ -104,11 +104,12 @@ async fn connect(
     connected.map_err(|error| failed(info, &error))
 }
 
-/// The answers to some commands, or the first refusal among them.
+/// The answers to some commands. Who asks for a password is answered with a remedy.
 async fn ask(
     connection: &mut MultiplexedConnection,
     info: &ConnectionInfo,
     commands: &redis::Pipeline,
+    remedy: &str,
 ) -> Result<Vec<Result<Value, BackendError>>, BackendError> {
     let answers = connection.send_packed_commands(commands, 0, commands.len());
     let answers = answers.await.map_err(|error| failed(info, &error))?;
@@ -116,6 +117,10 @@ async fn ask(
         Value::ServerError(error) => {
             let (code, detail) = (error.code(), error.details().unwrap_or_default());
             let why = format!("{} says {code} {detail}", info.addr());
+            let why = match code {
+                "NOAUTH" => format!("{why} {remedy}"),
+                _ => why,
+            };
             Err(BackendError::Refused(why.trim_end().into()))
         }
         value => Ok(value),

@@ -16,6 +16,9 @@ use crate::backend::redis::dial::{Dialer, at};
 use crate::config;
 use crate::error::BackendError;
 
+/// What helps when a sentinel asks for a password.
+const REMEDY: &str = "Set SMART_REDIS_SENTINEL_PASSWORD, and SMART_REDIS_SENTINEL_USERNAME if it is not the default user's";
+
 /// The sentinels of one master.
 pub(in crate::backend::redis) struct Sentinels {
     config: config::Sentinels,
@@ -113,16 +116,14 @@ impl Sentinels {
             .arg("GET-MASTER-ADDR-BY-NAME")
             .arg(&self.config.master);
         asked.cmd("SENTINEL").arg("MASTER").arg(&self.config.master);
-        let mut answers = ask(&mut connection, seed, &asked).await?.into_iter();
+        let mut answers = ask(&mut connection, seed, &asked, REMEDY)
+            .await?
+            .into_iter();
         self.connections
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name, connection);
-        let master = match answers
-            .next()
-            .transpose()
-            .map_err(|why| with_remedy(&why))?
-        {
+        let master = match answers.next().transpose()? {
             Some(Value::Array(master)) => master,
             _ => {
                 let why = format!(
@@ -164,7 +165,7 @@ async fn is_master(dialer: &Dialer, info: &ConnectionInfo, limit: Duration) -> b
     let mut asked = redis::pipe();
     asked.cmd("ROLE");
     asked.cmd("INFO").arg("replication");
-    let Ok(answers) = ask(&mut connection, info, &asked).await else {
+    let Ok(answers) = ask(&mut connection, info, &asked, "").await else {
         return false;
     };
     // One of the two may be forbidden.
@@ -190,13 +191,4 @@ fn epoch_of(told: Option<&Value>) -> Option<u64> {
         _ => return None,
     };
     text(Some(value)).parse().ok()
-}
-
-fn with_remedy(why: &BackendError) -> BackendError {
-    let text = why.to_string();
-    if text.contains("NOAUTH") {
-        let remedy = "Set SMART_REDIS_SENTINEL_PASSWORD, and SMART_REDIS_SENTINEL_USERNAME if it is not the default user's";
-        return BackendError::Refused(format!("{text} {remedy}").into());
-    }
-    why.clone()
 }

@@ -6,21 +6,22 @@
 //! all at once and is acknowledged when all have done it. How processes that were told different numbers
 //! get on is in `record.rs`.
 
+mod beyond;
 mod inspect;
+mod proof;
 pub(super) mod record;
 mod values;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::{join_all, try_join_all};
-use tokio::sync::watch;
+use futures_util::future::join_all;
 
-use self::record::Noted;
+pub(super) use self::beyond::Place;
+pub(super) use self::proof::keep;
+use self::proof::{Part, Parts};
 use self::values::PartitionedValues;
-use super::up::Up;
-use super::{RedisBackend, RedisOptions, Shared};
+use super::{RedisBackend, RedisOptions};
 use crate::backend::{
     Added, Backend, BoxFuture, Filling, Lease, Lookup, NewValue, Reclaimed, Stored, Ticket,
     ValueStore,
@@ -36,59 +37,6 @@ use crate::protocol::Target;
 pub struct PartitionedBackend {
     parts: Arc<Parts>,
     freshness: Option<Arc<Freshness>>,
-}
-
-/// The partitions, in the order of their numbers.
-#[derive(Debug)]
-pub(super) struct Parts {
-    all: Vec<Part>,
-    /// Whether this process is making cold what clears may have missed.
-    is_noting: AtomicBool,
-    /// Told when a partition may be used.
-    changes: watch::Sender<()>,
-}
-
-#[derive(Debug)]
-struct Part {
-    backend: RedisBackend,
-    /// Whether every clear reaches this partition; see `record.rs`.
-    proof: AtomicU8,
-}
-
-/// Nobody has looked yet.
-const UNASKED: u8 = 0;
-/// Clears may have missed it: it is to be made cold.
-const DUE: u8 = 1;
-/// Every clear reaches it.
-const PROVED: u8 = 2;
-
-/// What a backend knows of the partitions beside it.
-#[derive(Debug)]
-pub(super) struct Place {
-    /// Its own number.
-    pub(super) number: u32,
-    /// How many there are in this process.
-    pub(super) own: u32,
-    /// All of them; of the first one alone.
-    companions: OnceLock<Weak<Parts>>,
-    /// Those of other processes, beyond our own, for clears alone; of the first one alone.
-    beyond: Mutex<Vec<Arc<RedisBackend>>>,
-}
-
-impl Place {
-    pub(super) fn new(number: u32, own: u32) -> Self {
-        Self {
-            number,
-            own,
-            companions: OnceLock::new(),
-            beyond: Mutex::default(),
-        }
-    }
-
-    /// The place of a backend that has no partitions beside it.
-    pub(super) fn alone() -> Self {
-        Self::new(0, 1)
-    }
 }
 
 impl PartitionedBackend {
@@ -115,18 +63,12 @@ impl PartitionedBackend {
         }
         let part = |number| -> Result<Part, ConfigError> {
             let place = Place::new(number, partitions);
-            Ok(Part {
-                backend: RedisBackend::at(address.clone(), options.clone(), place)?,
-                proof: AtomicU8::new(if number == 0 { PROVED } else { UNASKED }),
-            })
+            let backend = RedisBackend::at(address.clone(), options.clone(), place)?;
+            Ok(Part::new(number, backend))
         };
-        let parts = Arc::new(Parts {
-            all: (0..partitions).map(part).collect::<Result<_, _>>()?,
-            is_noting: AtomicBool::new(false),
-            changes: watch::Sender::new(()),
-        });
-        // Nobody else has set it: it was made a moment ago.
-        let _ = parts.first().place().companions.set(Arc::downgrade(&parts));
+        let all: Vec<Part> = (0..partitions).map(part).collect::<Result<_, _>>()?;
+        let parts = Arc::new(Parts::new(all));
+        parts.first().place().introduce(&parts);
         let heard = options.tracking.then(|| {
             let each = parts.all.iter();
             let each = each.filter_map(|part| part.backend.core.shared.freshness.clone());
@@ -141,7 +83,7 @@ impl PartitionedBackend {
     /// The partition of an entry, if every clear reaches it.
     fn of(&self, target: &Target) -> Result<&RedisBackend, BackendError> {
         let part = &self.parts.all[self.parts.number_of(target)];
-        if part.proof.load(Ordering::Acquire) == PROVED {
+        if part.is_proved() {
             return Ok(&part.backend);
         }
         Err(BackendError::Disconnected(
@@ -155,10 +97,9 @@ impl PartitionedBackend {
         target: &Target,
         deadline: Instant,
     ) -> Result<&RedisBackend, BackendError> {
-        let mut changes = self.parts.changes.subscribe();
         // The number is noted over the first connection of the first partition.
         self.parts.first().core.link.up(deadline).await?;
-        let proved = changes.wait_for(|()| self.of(target).is_ok());
+        let proved = self.parts.until(|| self.of(target).is_ok());
         // Too late is told by what follows.
         let _ = tokio::time::timeout_at(deadline.into(), proved).await;
         self.of(target)
@@ -171,158 +112,6 @@ impl PartitionedBackend {
         // All of them, also when one fails: each may do what it can.
         let asked = self.parts.all.iter().map(|part| ask(&part.backend));
         join_all(asked).await.into_iter().collect()
-    }
-}
-
-impl Parts {
-    pub(super) fn first(&self) -> &RedisBackend {
-        &self.all[0].backend
-    }
-
-    fn backends(&self) -> impl Iterator<Item = &RedisBackend> {
-        self.all.iter().map(|part| &part.backend)
-    }
-
-    /// A value that is computed must share a partition with the value that it becomes, so what lies under
-    /// the key of a value goes by that.
-    fn number_of(&self, target: &Target) -> usize {
-        if target.key.starts_with('=') {
-            return self.number_of_key(&target.key);
-        }
-        self.number(target.id.as_bytes())
-    }
-
-    fn number_of_key(&self, key: &str) -> usize {
-        self.number(blake3::hash(key.as_bytes()).as_bytes())
-    }
-
-    /// By the first bytes of a hash, the same in every build.
-    fn number(&self, hash: &[u8]) -> usize {
-        let mut first = [0; 8];
-        for (to, from) in first.iter_mut().zip(hash) {
-            *to = *from;
-        }
-        (u64::from_le_bytes(first) % self.all.len() as u64) as usize
-    }
-
-    /// Notes the number of partitions where it is not, and makes cold what clears may have missed.
-    async fn prove(&self, shared: &Shared, up: &Arc<Up>) -> Result<(), BackendError> {
-        let own = shared.place.own;
-        let noted = record::read(shared, up, up.deadline()).await?;
-        let is_noted = noted.is_proved(own);
-        if !is_noted && !shared.options.announce {
-            // A tool that looks in notes nothing, and so it stores nothing either.
-            return Ok(());
-        }
-        let goes_on = self.is_noting.swap(!is_noted, Ordering::AcqRel) && noted.is_new(own);
-        let mut reached = own;
-        if !is_noted && !goes_on {
-            record::note_new(shared, up, own).await?;
-            tell(shared, &noted);
-            reached = noted.reached();
-        }
-        let mut all = true;
-        for (number, part) in self.all.iter().enumerate().skip(1) {
-            if number >= reached as usize {
-                part.proof.store(DUE, Ordering::Release);
-            }
-            match part.proof.load(Ordering::Acquire) {
-                PROVED => {}
-                UNASKED => part.proof.store(PROVED, Ordering::Release),
-                _ => match part.backend.delete_namespace_token().await {
-                    Ok(()) => part.proof.store(PROVED, Ordering::Release),
-                    Err(why) => {
-                        tracing::debug!(partition = number, cause = %why, "not cold yet, so not used");
-                        all = false;
-                    }
-                },
-            }
-        }
-        self.changes.send_replace(());
-        if all && !is_noted {
-            record::note_proved(shared, up, own).await?;
-        }
-        Ok(())
-    }
-}
-
-fn tell(shared: &Shared, noted: &Noted) {
-    let own = shared.place.own;
-    match &noted.numbers()[..] {
-        [] => {
-            tracing::info!(partitions = own, namespace = %shared.options.namespace, "the namespace is spread over partitions")
-        }
-        others => {
-            tracing::warn!(partitions = own, ?others, namespace = %shared.options.namespace, "the namespace was, or is, spread over other numbers of partitions too: clears reach all of them, entries are not shared. When no process with another number is left, DEL the record to spare clears the way")
-        }
-    }
-}
-
-/// Runs beside the connection of the first partition.
-pub(super) async fn keep(shared: Arc<Shared>, up: Arc<Up>) {
-    let Some(parts) = shared.place.companions.get() else {
-        return;
-    };
-    loop {
-        let Some(parts) = parts.upgrade() else {
-            return;
-        };
-        if let Err(why) = parts.prove(&shared, &up).await {
-            tracing::debug!(cause = %why, "the number of partitions could not be noted");
-        }
-        drop(parts);
-        tokio::time::sleep(shared.options.heartbeat).await;
-    }
-}
-
-impl RedisBackend {
-    fn place(&self) -> &Place {
-        &self.core.shared.place
-    }
-
-    /// Does something here, and then in the partitions that other processes have beyond our own. Only the
-    /// first partition looks beyond.
-    pub(super) async fn and_beyond(
-        &self,
-        here: impl Future<Output = Result<(), BackendError>>,
-        there: impl Fn(Arc<Self>) -> BoxFuture<'static, Result<(), BackendError>>,
-    ) -> Result<(), BackendError> {
-        if self.place().number > 0 {
-            return here.await;
-        }
-        let (done, noted) = tokio::join!(here, self.noted());
-        done?;
-        let beyond = self.beyond(noted?.reach())?;
-        try_join_all(beyond.into_iter().map(there)).await.map(drop)
-    }
-
-    async fn noted(&self) -> Result<Noted, BackendError> {
-        let (up, deadline) = self.up().await?;
-        record::read(&self.core.shared, &up, deadline).await
-    }
-
-    /// The partitions beyond our own, up to this number.
-    pub(super) fn beyond(&self, reach: u32) -> Result<Vec<Arc<Self>>, BackendError> {
-        let place = self.place();
-        let count = reach.saturating_sub(place.own) as usize;
-        if count == 0 {
-            return Ok(Vec::new());
-        }
-        let shared = &self.core.shared;
-        let mut beyond = place.beyond.lock().unwrap_or_else(PoisonError::into_inner);
-        while beyond.len() < count {
-            let options = RedisOptions {
-                tracking: false,
-                announce: false,
-                ..shared.options.clone()
-            };
-            let number = place.own + beyond.len() as u32;
-            let place = Place::new(number, reach);
-            let made = Self::at(shared.address.clone(), options, place);
-            let made = made.map_err(|why| BackendError::Disconnected(why.to_string().into()))?;
-            beyond.push(Arc::new(made));
-        }
-        Ok(beyond[..count].to_vec())
     }
 }
 
@@ -470,10 +259,8 @@ impl Backend for PartitionedBackend {
         Box::pin(async {
             self.all(Backend::open).await?;
             // A start may wait for the record too; requests never do.
-            let until = Instant::now() + Duration::from_secs(1);
-            while !self.is_proved() && Instant::now() < until {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            let proved = self.parts.until(|| self.is_proved());
+            let _ = tokio::time::timeout(Duration::from_secs(1), proved).await;
             Ok(())
         })
     }
@@ -512,7 +299,6 @@ impl Backend for PartitionedBackend {
 
 impl PartitionedBackend {
     fn is_proved(&self) -> bool {
-        let mut parts = self.parts.all.iter();
-        parts.all(|part| part.proof.load(Ordering::Acquire) == PROVED)
+        self.parts.all.iter().all(Part::is_proved)
     }
 }

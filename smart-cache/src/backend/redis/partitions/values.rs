@@ -8,7 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::{join_all, try_join_all};
 
-use super::{Parts, RedisBackend};
+use super::proof::Parts;
+use crate::backend::redis::RedisBackend;
 use crate::backend::redis::values::RedisValues;
 use crate::backend::{Backend, BoxFuture, Counted, Expiry, NamePage, Ttl, ValueStore, value_key};
 use crate::error::BackendError;
