@@ -7,6 +7,7 @@
 
 mod admin;
 mod backends;
+mod engines;
 mod faults;
 mod harness;
 mod hooks;

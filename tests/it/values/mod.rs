@@ -29,6 +29,7 @@ macro_rules! on_each_store {
     ($($check:ident),* $(,)?) => {
         $crate::values::each! { $($check),* => {
             redis: $crate::values::stage::Stage::redis().await;
+            partitioned: $crate::values::stage::Stage::partitioned().await;
             memory: $crate::values::stage::Stage::Memory;
             sqlite: $crate::values::stage::Stage::Stores($crate::stores::sqlite());
             file: $crate::values::stage::Stage::Stores($crate::stores::file());

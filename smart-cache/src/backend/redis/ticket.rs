@@ -68,7 +68,7 @@ impl RedisBackend {
                     may_adopt = false;
                     let token = bytes(answer.next())?;
                     id = up
-                        .identify(self.core.shared.options.server_id.as_deref(), deadline)
+                        .identify(self.core.shared.fixed.as_ref(), deadline)
                         .await?;
                     if !belongs_to(&token, &id) {
                         tracing::info!(id = %id, "another incarnation of the server: the namespace starts cold");
