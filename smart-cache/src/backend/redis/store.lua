@@ -6,8 +6,8 @@
 -- Answers  {1, ttl, victim to unlink} stored | {0} lease lost | {-1} cleared meanwhile | {-2} a dynamic token is younger than the ticket
 if redis.pcall('GET', KEYS[2]) ~= ARGV[1] then return {0} end
 redis.call('DEL', KEYS[2])
-local function us_of(token) return tonumber(string.match(token, '^%w*:%x+:(%d+)$') or string.match(token, '^:%x+:(%d+)~%x+$') or '') end
-local function origin_of(token) return string.match(token, '^:(%x+):%d+$') or string.match(token, '^:%x+:%d+~(%x+)$') or token end
+local function us_of(token) return tonumber(string.match(token, '^%w*:%x+:(%d+)$') or string.match(token, '^:%x+:(%d+)~%x+:%d+$') or '') end
+local function origin_of(token) return string.match(token, '^:(%x+:%d+)$') or string.match(token, '^:%x+:%d+~(%x+:%d+)$') or token end
 local n, seq, began = tonumber(ARGV[6]), string.match(ARGV[1], ':(%d+):(%d+)$'); seq, began = tonumber(seq), tonumber(began)
 local tok = redis.call('MGET', KEYS[3], unpack(KEYS, 5))
 local clock, newest, stamp, young = tonumber(table.remove(tok, 1) or ''), 0, nil, false
@@ -18,12 +18,13 @@ for i = 1, #tok do
   if i > n and (not us or us > seq) then
     young = true
     if tok[i] ~= '!' and clock and (not us or us > clock) then
-      if not stamp then local t = redis.call('TIME'); stamp = math.max(t[1] * 1000000 + t[2], clock + 1); redis.call('SET', KEYS[3], string.format('%.0f', stamp)) end
+      if stamp then stamp = stamp + 1 else local t = redis.call('TIME'); stamp = math.max(t[1] * 1000000 + t[2], clock + 1) end
       redis.call('SET', KEYS[i + 4], ':' .. ARGV[7] .. ':' .. string.format('%.0f', stamp), 'PX', ARGV[8])
     end
   end
   newest = math.max(newest, us or 0)
 end
+if stamp then redis.call('SET', KEYS[3], string.format('%.0f', stamp)) end
 if young then return {-2} end
 local px, settle, max, victim = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[10]), ''
 local settling = began - newest < settle * 1000
