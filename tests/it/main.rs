@@ -22,6 +22,7 @@ mod proxy;
 pub(crate) mod road;
 mod safety;
 mod shapes;
+mod soak;
 mod start;
 mod stores;
 mod values;

@@ -205,10 +205,20 @@ impl Client {
 
     /// TICKET of a server that may refuse it.
     pub(super) async fn try_ticket(&mut self, page: &Page, nonce: &str) -> RedisResult<Ticket> {
-        let statics = self.static_tokens(page);
         let listed = self.listed(page).await;
+        self.ticket_listing(page, nonce, &listed).await
+    }
+
+    /// TICKET with the tags of an entry that was seen at some time.
+    pub(super) async fn ticket_listing(
+        &mut self,
+        page: &Page,
+        nonce: &str,
+        listed: &[String],
+    ) -> RedisResult<Ticket> {
+        let statics = self.static_tokens(page);
         let dynamic: Vec<String> = listed.iter().map(|tag| self.token(tag)).collect();
-        let holds = self.holds_of(page.keys.iter().chain(&listed).map(String::as_str));
+        let holds = self.holds_of(page.keys.iter().chain(listed).map(String::as_str));
         let script = self.scripts.ticket.clone();
         let mut call = script.key(self.entry(page));
         call.key(self.lease(page))
@@ -320,6 +330,19 @@ impl Client {
             del.arg(self.token(key));
         }
         self.run::<()>(del).await.unwrap();
+    }
+
+    /// EXPIRE: a soft clear.
+    pub(super) async fn expire(&mut self, keys: &[&str]) {
+        let script = self.scripts.expire.clone();
+        let mut call = script.key(self.clock());
+        for key in keys {
+            call.key(self.token(key));
+        }
+        call.arg(nonce())
+            .invoke_async::<()>(&mut self.connection)
+            .await
+            .unwrap();
     }
 
     /// ADOPT of a namespace that another incarnation left; says whether it was still that one's.

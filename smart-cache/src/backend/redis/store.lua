@@ -7,8 +7,8 @@
 -- Answers  {1, ttl, victim to unlink} stored | {0} lease lost | {-1} cleared meanwhile | {-2} a dynamic token is younger than the ticket
 if redis.pcall('GET', KEYS[2]) ~= ARGV[1] then return {0} end
 redis.call('DEL', KEYS[2])
-local function us_of(token) return tonumber(string.match(token, '^%w*:%x+:(%d+)$') or string.match(token, '^:%x+:(%d+)~%x+$') or '') end
-local function origin_of(token) return string.match(token, '^:(%x+):%d+$') or string.match(token, '^:%x+:%d+~(%x+)$') or token end
+local function us_of(token) return tonumber(string.match(token, '^%w*:%x+:(%d+)$') or string.match(token, '^:%x+:(%d+)~%x+:%d+$') or '') end
+local function origin_of(token) return string.match(token, '^:(%x+:%d+)$') or string.match(token, '^:%x+:%d+~(%x+:%d+)$') or token end
 local n, m, seq, began = tonumber(ARGV[6]), tonumber(ARGV[11]), string.match(ARGV[1], ':(%d+):(%d+)$'); seq, began = tonumber(seq), tonumber(began)
 local tok = redis.call('MGET', KEYS[3], unpack(KEYS, 5, 4 + m))
 local clock, newest, stamp, young = tonumber(table.remove(tok, 1) or ''), 0, nil, false
@@ -20,18 +20,19 @@ for i = 1, #tok do
     young = true
     if tok[i] ~= '!' and clock and (not us or us > clock) then
       local t = redis.call('TIME'); local now = t[1] * 1000000 + t[2]
-      -- As in TICKET: while a write holds the tag, nothing is minted for it.
+      -- As in TICKET: while a write holds the tag, nothing is minted for it; and no two tokens look alike.
       local last = KEYS[4 + m + i - n] and redis.pcall('ZRANGE', KEYS[4 + m + i - n], -1, -1, 'WITHSCORES')[2]
       local left = math.ceil((tonumber(last or '') or 0) - now / 1000)
       if left > 0 then redis.call('SET', KEYS[i + 4], '!', 'PX', left)
       else
-        if not stamp then stamp = math.max(now, clock + 1); redis.call('SET', KEYS[3], string.format('%.0f', stamp)) end
+        stamp = stamp and stamp + 1 or math.max(now, clock + 1)
         redis.call('SET', KEYS[i + 4], ':' .. ARGV[7] .. ':' .. string.format('%.0f', stamp), 'PX', ARGV[8])
       end
     end
   end
   newest = math.max(newest, us or 0)
 end
+if stamp then redis.call('SET', KEYS[3], string.format('%.0f', stamp)) end
 if young then return {-2} end
 local px, settle, max, victim = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[10]), ''
 local settling = began - newest < settle * 1000
