@@ -130,3 +130,8 @@ fn stores_without_a_lease() {
 fn an_unhold_that_forgets_the_other_holder() {
     find(Flaw::UnholdForgets, sound::holds());
 }
+
+#[test]
+fn a_ticket_that_does_not_look_at_the_holds() {
+    find(Flaw::BlindToHolds, sound::lost_marks());
+}

@@ -287,6 +287,19 @@ fn two_writers_who_hold_and_die() {
     exhaust(holds());
 }
 
+/// The mark of a hold goes, by a plain clear or an eviction, while the write is open.
+pub(crate) fn lost_marks() -> Setup {
+    holds().with(|check| {
+        check.evicts = Evicts::Tokens;
+        check.budget.evictions = 1;
+    })
+}
+
+#[test]
+fn two_writers_whose_marks_are_lost() {
+    exhaust(lost_marks());
+}
+
 /// More than anything exhausts, so it is sampled: a test that does it for a while when it is asked to.
 #[test]
 fn everything_at_once() {

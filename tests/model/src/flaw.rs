@@ -41,6 +41,8 @@ pub enum Flaw {
     NoHeartbeat,
     /// An UNHOLD looks at its own hold only.
     UnholdForgets,
+    /// TICKET mints the key's token without a look at who holds the key.
+    BlindToHolds,
     /// An entry that was made under a young token stays for ever.
     NoSettle,
     /// STORE does not ask for the lease, so it lands as often as it is delivered.

@@ -380,14 +380,18 @@ impl Server {
                 0
             }
         };
+        let is_there = |mark: Option<Mark>| match mark {
+            Some(Mark::Token(token)) => !judges_clock || token.stamp <= clock,
+            Some(Mark::Held) => true,
+            None => false,
+        };
+        if !is_there(marks[1]) && self.data.holds != 0 && flaw != Some(Flaw::BlindToHolds) {
+            self.put(side, KEY, Some(Mark::Held));
+            return TicketAnswer::Held;
+        }
         let mut newest_stamp = None;
         for (name, mark) in names.iter().zip(&mut marks) {
-            let is_there = match mark {
-                Some(Mark::Token(token)) => !judges_clock || token.stamp <= clock,
-                Some(Mark::Held) => true,
-                None => false,
-            };
-            if is_there {
+            if is_there(*mark) {
                 continue;
             }
             let stamp = match newest_stamp {
