@@ -19,8 +19,9 @@ pub(crate) fn router(cache: SmartCache) -> Result<Router, getrandom::Error> {
         Some(password) => password,
         None => {
             let made_up = format!("{:016x}", getrandom::u64()?);
-            // Printed once, for this machine's own visitor; what is given is never printed.
-            tracing::info!("the admin page's user is {user:?}, its password {made_up:?}");
+            // Printed once, for this machine's own visitor, and not by the log: however quiet that
+            // is told to be, this has to be known. What is given is never printed.
+            eprintln!("the admin page's user is {user:?}, its password {made_up:?}");
             made_up
         }
     };

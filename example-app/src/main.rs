@@ -1,8 +1,9 @@
 //! A shop on SQLite that starts with nothing installed: `cargo run -p example-app`.
 //!
 //! Its own variables are `PORT` (3000; 0 lets the system choose), `SHOP_DB` (`shop.db`),
-//! `ADMIN_USER` (`admin`), `ADMIN_PASSWORD` (made up and printed when absent) and `RUST_LOG` (`info`); those of the cache begin with `SMART_REDIS_`. The first start fills the
-//! database with a catalogue that is the same on every machine.
+//! `ADMIN_USER` (`admin`), `ADMIN_PASSWORD` (made up and printed when absent) and `RUST_LOG` (`info`);
+//! those of the cache begin with `SMART_REDIS_`, with the feature `otlp` those of OpenTelemetry with
+//! `OTEL_`. The first start fills the database with a catalogue that is the same on every machine.
 
 mod admin;
 mod app;
@@ -25,6 +26,8 @@ mod stock;
 #[cfg(test)]
 mod tests;
 mod timing;
+#[cfg(feature = "otlp")]
+mod traces;
 mod visitor;
 
 use std::env::VarError;
@@ -35,6 +38,7 @@ use tokio::net::TcpListener;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry};
 
 use crate::db::Db;
 use crate::hooks::Clears;
@@ -61,6 +65,9 @@ enum StartError {
     Listen { port: u16, source: std::io::Error },
     #[error("the system gave no random bytes for a password: {0}; set ADMIN_PASSWORD")]
     Random(#[from] getrandom::Error),
+    #[cfg(feature = "otlp")]
+    #[error("no traces can be sent: {0}; unset OTEL_EXPORTER_OTLP_ENDPOINT to do without")]
+    Traces(#[from] opentelemetry_otlp::ExporterBuildError),
     #[error("the server stopped: {0}")]
     Serve(std::io::Error),
     #[error("cannot listen for the stop signals: {0}")]
@@ -80,7 +87,12 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), StartError> {
-    start_log()?;
+    #[cfg(feature = "otlp")]
+    let traces = traces::Traces::from_env()?;
+    #[cfg(feature = "otlp")]
+    start_log(traces.as_ref().map(traces::Traces::layer))?;
+    #[cfg(not(feature = "otlp"))]
+    start_log(None::<tracing_subscriber::layer::Identity>)?;
     let port = port()?;
     let path = PathBuf::from(std::env::var_os("SHOP_DB").unwrap_or_else(|| "shop.db".into()));
     let db = Db::open(&path, PRODUCTS)
@@ -105,27 +117,35 @@ async fn run() -> Result<(), StartError> {
     let shop = app::app(db.clone(), clears)
         .merge(metrics::routes(cache.clone(), recorder))
         .merge(admin::router(cache)?);
+    #[cfg(feature = "otlp")]
+    let shop = shop.layer(axum::middleware::from_fn(traces::join));
     axum::serve(listener, shop)
         .with_graceful_shutdown(stopped)
         .await
         .map_err(StartError::Serve)?;
     db.close().await;
     tracing::info!("the shop is closed");
+    #[cfg(feature = "otlp")]
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
     Ok(())
 }
 
-/// Logs to standard error; `RUST_LOG` says how much, for single crates if need be.
-fn start_log() -> Result<(), StartError> {
+/// Logs to standard error; `RUST_LOG` says how much, for single crates if need be. What listens
+/// beside the log has a filter of its own.
+fn start_log(beside: Option<impl Layer<Registry> + Send + Sync>) -> Result<(), StartError> {
     let levels = match std::env::var("RUST_LOG") {
         Ok(levels) => levels.parse().map_err(|_| StartError::Log(levels))?,
         Err(_) => Targets::new().with_default(LevelFilter::INFO),
     };
     let lines = tracing_subscriber::fmt::layer()
         .with_target(false)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        .with_filter(levels);
     tracing_subscriber::registry()
+        .with(beside)
         .with(lines)
-        .with(levels)
         .init();
     Ok(())
 }

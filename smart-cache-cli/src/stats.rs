@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use smart_cache::SmartCache;
-use smart_cache::inspect::{Facts, ProcessReport, Tally};
+use smart_cache::inspect::{Facts, HandlerReport, ProcessReport, Tally};
 
 use crate::Ended;
 use crate::arguments::{Place, Stats};
@@ -43,6 +43,8 @@ pub(crate) struct Look {
     pub(crate) server: Facts,
     pub(crate) total: Tally,
     pub(crate) processes: Vec<ProcessReport>,
+    /// Of all processes together, the busiest first.
+    pub(crate) handlers: Vec<HandlerReport>,
 }
 
 impl Look {
@@ -59,6 +61,7 @@ impl Look {
         Ok(Self {
             server,
             total,
+            handlers: HandlerReport::of_all(processes.iter().cloned()),
             processes,
         })
     }
@@ -77,6 +80,7 @@ impl std::fmt::Display for Look {
             server,
             total,
             processes,
+            handlers,
         } = self;
         writeln!(f, "{}", headline(server))?;
         if processes.is_empty() {
@@ -97,14 +101,35 @@ impl std::fmt::Display for Look {
         for (reason, count) in &total.bypasses {
             writeln!(f, "  bypassed {count:>10}  {reason}")?;
         }
-        for (at, process) in processes.iter().enumerate() {
+        for process in processes {
+            writeln!(f, "{}", process_line(process))?;
+        }
+        for (at, handler) in handlers.iter().enumerate() {
             if at > 0 {
                 writeln!(f)?;
             }
-            write!(f, "{}", process_line(process))?;
+            write!(f, "{}", handler_line(handler))?;
         }
         Ok(())
     }
+}
+
+fn handler_line(handler: &HandlerReport) -> String {
+    let total = &handler.total;
+    let bypasses: String = total
+        .bypasses
+        .iter()
+        .map(|(reason, count)| format!("  {reason} {count}"))
+        .collect();
+    format!(
+        "  {:<32}  {:<12}  {:>10} requests  {:>6}  saved {}  {}{bypasses}",
+        handler.key,
+        handler.handler.rsplit("::").next().unwrap_or_default(),
+        total.requests(),
+        ratio(total),
+        duration(Duration::from_micros(total.saved_us)),
+        handler.routes.join(" "),
+    )
 }
 
 /// The server in one line.

@@ -257,11 +257,17 @@ async fn stats_shows_every_process_that_reports() {
     assert_eq!(look["processes"].as_array().unwrap().len(), 1, "{look}");
     assert_eq!(look["processes"][0]["version"], "build-1");
     assert_eq!(look["server"]["namespace"], "shop");
+    // By name, though this program knows none of its handlers.
+    let handler = &look["handlers"][0];
+    assert_eq!(handler["key"], "product:{id}", "{look}");
+    assert!(handler["handler"].as_str().unwrap().ends_with("::product"));
+    assert_eq!(handler["total"]["hits"], 1);
     let text = world.say(&["stats"]).await.well();
     assert!(
         text.contains("1 processes  3 requests  33.3% from the cache"),
         "{text}"
     );
+    assert!(text.contains("product:{id} "), "{text}");
 }
 
 #[tokio::test]
@@ -316,6 +322,89 @@ async fn the_doctor_names_what_is_wrong_and_what_helps() {
     assert_eq!(said.code, 1, "{}{}", said.out, said.err);
     assert!(said.out.contains("PROBLEM  rights"), "{}", said.out);
     assert!(said.out.contains("-> ACL SETUSER"), "{}", said.out);
+}
+
+/// Each of these works on a healthy server; one thing is wrong at a time.
+#[tokio::test]
+async fn the_doctor_sees_policy_tracking_clock_and_neighbours() {
+    let finding = |said: &Said, check: &str| {
+        let mut lines = said.out.lines().map(|line| {
+            serde_json::from_str::<serde_json::Value>(line)
+                .unwrap_or_else(|why| panic!("{why}: {line}"))
+        });
+        let found = lines.find(|line| line["check"] == check && line["level"] != "good");
+        found.unwrap_or_else(|| panic!("nothing is wrong with {check}: {}{}", said.out, said.err))
+    };
+    let volatile = RedisServer::options().memory("100mb", "volatile-lru");
+    let world = World::on(volatile.start().await).await;
+    let said = world.say(&["doctor", "--json"]).await;
+    let memory = finding(&said, "memory");
+    assert_eq!((said.code, &memory["level"]), (1, &"warning".into()));
+    let remedy = memory["remedy"].as_str().unwrap();
+    assert!(remedy.contains("entries have no expiry"), "{memory}");
+
+    let server = RedisServer::options().user("deaf on >secret ~* +@all -client|tracking");
+    let world = World::on(server.start().await).await;
+    let url = world
+        .server
+        .url()
+        .replace("redis://", "redis://deaf:secret@");
+    let settings = [
+        ("SMART_REDIS_URL", &*url),
+        ("SMART_REDIS_NAMESPACE", "shop"),
+    ];
+    let said = run(&settings, &["doctor", "--json"]).await;
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    let tracking = finding(&said, "tracking");
+    let remedy = tracking["remedy"].as_str().unwrap();
+    assert!(remedy.contains("+client|tracking"), "{tracking}");
+
+    let world = World::new().await;
+    let ahead = std::time::SystemTime::now() + Duration::from_secs(30);
+    let ahead = ahead.duration_since(std::time::UNIX_EPOCH).unwrap();
+    let _ = world
+        .server
+        .cli(&["SET", "{shop}:clock", &ahead.as_micros().to_string()]);
+    let said = world.say(&["doctor", "--json"]).await;
+    let clock = finding(&said, "clock");
+    assert!(clock["says"].as_str().unwrap().contains("ahead"), "{clock}");
+
+    let world = World::new().await;
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    for application in ["shop", "billing"] {
+        let line = format!("{now} {application}");
+        let _ = world
+            .server
+            .cli(&["HSET", "{shop}:builds", application, &line]);
+    }
+    let said = world.say(&["doctor", "--json"]).await;
+    let namespace = finding(&said, "namespace");
+    let says = namespace["says"].as_str().unwrap();
+    assert!(says.contains("billing") && says.contains("shop"), "{says}");
+    let remedy = namespace["remedy"].as_str().unwrap();
+    assert!(remedy.contains("SMART_REDIS_NAMESPACE"), "{remedy}");
+}
+
+/// One document for each line, whatever is asked.
+#[tokio::test]
+async fn every_command_speaks_json() {
+    let world = World::new().await;
+    world.fill(1..3).await;
+    for (command, field) in [
+        (&["ls"][..], "key"),
+        (&["show", "product:1"], "state"),
+        (&["stats"], "server"),
+        (&["clear", "product:2"], "cleared"),
+        (&["sweep"], "removed"),
+        (&["clear", "--all", "--yes"], "took_us"),
+    ] {
+        let said = world.say(&[command, &["--json"]].concat()).await.json();
+        assert!(!said.is_empty(), "{command:?}");
+        assert!(!said[0][field].is_null(), "{command:?}: {}", said[0]);
+    }
+    let doctor = world.say(&["doctor", "--json"]).await.json();
+    assert!(doctor.iter().any(|line| line["check"] == "connection"));
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::MatchedPath;
+
 use crate::cache::SmartCache;
 use crate::context::Shown;
 use crate::encode;
@@ -32,6 +34,8 @@ pub(crate) struct Asked {
     pub(crate) local: bool,
     /// Whether the handler may be run once more to compare what it says.
     pub(crate) audit: bool,
+    /// Which route the router has found, for operators.
+    pub(crate) route: Option<MatchedPath>,
 }
 
 /// What the log calls the one who answers a request.
@@ -115,6 +119,7 @@ impl Gathered {
             is_head: shown.is_head,
             wants: std::mem::take(&mut shown.wants),
             local: site.local,
+            route: shown.route.take(),
         }
     }
 }

@@ -2,16 +2,17 @@
 //!
 //! Over 400 lines, since every setting has a documented method.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::memory::MemoryBackend;
 use crate::backend::off::OffBackend;
-use crate::backend::redis::{RedisBackend, RedisOptions};
+use crate::backend::redis::{PartitionedBackend, RedisBackend, RedisOptions};
 use crate::backend::stores;
 use crate::backend::{Backend, ValueStore};
 use crate::cache::SmartCache;
-use crate::config::{self, Address, BackendKind, Config, StartFlush};
+use crate::config::{self, BackendKind, Config, StartFlush};
 use crate::error::ConfigError;
 use crate::kv::{OnError, Timeout};
 
@@ -91,7 +92,9 @@ impl Builder {
         self
     }
 
-    /// The server: `redis://`, `rediss://` (feature `tls`) or `unix://`; with their features also
+    /// The server: `redis://`, `rediss://` (feature `tls`) or `unix://`; nodes of a cluster:
+    /// `redis+cluster://host:port,host:port`; sentinels: `redis+sentinel://host:port,host:port/master`; with
+    /// their features also
     /// `sqlite:`, `postgres:`, `mysql:`, `file:/folder[?capacity=1GiB]` and `memcached:`.
     pub fn url(mut self, url: &str) -> Self {
         if config::store_kind(url).is_some() {
@@ -100,12 +103,57 @@ impl Builder {
             return self;
         }
         self.config.store_url = None;
-        match config::connection_info("url", url) {
-            Ok(info) => {
-                self.config.address = Some(Address(info));
+        match config::address("url", url) {
+            Ok(address) => {
+                self.config.address = Some(address);
                 self.config.address_given = true;
             }
             Err(why) => self.refuse(why),
+        }
+        self
+    }
+
+    /// The authorities that are trusted over TLS (feature `tls`) instead of those of the system: a file in
+    /// PEM.
+    pub fn tls_ca(mut self, file: impl Into<PathBuf>) -> Self {
+        self.config.tls.ca = Some(file.into());
+        self
+    }
+
+    /// The certificate that is shown to a server which asks for one, and its private key: files in PEM
+    /// (feature `tls`). They are read at every connection, so new ones are taken without a restart.
+    pub fn tls_client(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.config.tls.cert = Some(cert.into());
+        self.config.tls.key = Some(key.into());
+        self
+    }
+
+    /// Over how many slots of a cluster the entries are spread; default 1, at most 256. Each has
+    /// connections of its own, and a clear goes to all at once. Redis alone has partitions.
+    pub fn partitions(mut self, partitions: u32) -> Self {
+        if config::PARTITIONS.contains(&partitions) {
+            self.config.partitions = partitions;
+        } else {
+            self.refuse(invalid(
+                "partitions",
+                partitions.to_string(),
+                "from 1 to 256",
+            ));
+        }
+        self
+    }
+
+    /// Replicas that must have a clear, in time, for it to be acknowledged; default 0. What is lost with
+    /// a master that was cut off is then an `Err` and repeated. At most 100.
+    pub fn min_replicas(mut self, replicas: u32) -> Self {
+        if replicas <= config::MOST_REPLICAS {
+            self.config.min_replicas = replicas;
+        } else {
+            self.refuse(invalid(
+                "min_replicas",
+                replicas.to_string(),
+                "from 0 to 100",
+            ));
         }
         self
     }
@@ -402,7 +450,13 @@ async fn choose(config: &Config) -> Result<Arc<dyn Backend>, ConfigError> {
         tracking: config.local_capacity > 0,
         staleness: config.local_staleness,
         announce: config.announce,
+        tls: config.tls.clone(),
+        min_replicas: config.min_replicas,
     };
+    if config.partitions > 1 {
+        let backend = PartitionedBackend::connect_to(&address, config.partitions, &options)?;
+        return Ok(Arc::new(backend));
+    }
     Ok(Arc::new(RedisBackend::connect_to(address, options)?))
 }
 

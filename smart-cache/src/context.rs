@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fmt::{Display, Formatter};
 use std::marker::PhantomData;
 
-use axum::extract::{FromRequestParts, OriginalUri};
+use axum::extract::{FromRequestParts, MatchedPath, OriginalUri};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Uri};
@@ -76,6 +76,8 @@ pub(crate) struct Shown {
     pub(crate) headers: Option<Box<HeaderMap>>,
     /// In which form the answer is wanted.
     pub(crate) wants: Wants,
+    /// Which route the router has found, for operators.
+    pub(crate) route: Option<MatchedPath>,
 }
 
 /// A target as it was sent.
@@ -155,6 +157,7 @@ where
             state: std::any::type_name::<S>(),
             headers: H::KEPT.then(|| Box::new(parts.headers.clone())),
             wants: Wants::of(&parts.headers),
+            route: parts.extensions.get::<MatchedPath>().cloned(),
         };
         Ok(Self {
             shown: Some(shown),

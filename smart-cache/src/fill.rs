@@ -73,6 +73,7 @@ pub(crate) async fn try_fill<T: IntoResponse>(
     lead: Lead,
     handler: impl Future<Output = T>,
 ) -> Outcome {
+    cache.counts.seen_at(asked.asked);
     let (started, scope) = (Instant::now(), Scope::listening(cache));
     // Making the response and reading its body are the handler's work too: what they say that
     // they depend on is heard.
@@ -128,9 +129,6 @@ pub(crate) async fn try_fill<T: IntoResponse>(
         Status::Missed
     };
     let request = asked.asked.form.in_words();
-    cache
-        .counts
-        .seen_at(request.split(['?', ' ']).next().unwrap_or_default());
     let filled = Filled {
         cache: cache.cache.clone(),
         counts: Arc::clone(cache.counts),

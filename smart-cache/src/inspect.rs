@@ -323,6 +323,8 @@ pub struct Facts {
     pub clock_ahead_us: Option<i64>,
     /// Builds that have announced themselves.
     pub builds: Vec<Build>,
+    /// Over how many partitions processes spread the namespace, or did once; empty where nobody has.
+    pub partitions: Vec<u32>,
     /// The last sweep that anybody finished.
     pub swept: Option<Swept>,
     /// How long the question for this took.

@@ -7,6 +7,7 @@
 
 mod admin;
 mod backends;
+mod engines;
 mod faults;
 mod harness;
 mod hooks;
@@ -21,6 +22,7 @@ mod proxy;
 pub(crate) mod road;
 mod safety;
 mod shapes;
+mod soak;
 mod start;
 mod stores;
 mod values;

@@ -5,5 +5,9 @@
     reason = "a failed step is a failed test, and its line says which"
 )]
 
+mod operators;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod redis;
 mod shell;
+mod shop;

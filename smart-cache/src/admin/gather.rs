@@ -60,19 +60,11 @@ pub(super) async fn overview(cache: &SmartCache) -> Overview {
 pub(super) async fn handlers(cache: &SmartCache) -> Vec<HandlerReport> {
     let fleet = cache.fleet().await;
     let fleet = fleet.unwrap_or_else(|_| vec![cache.report()]);
-    let mut all: Vec<HandlerReport> = crate::inspect::fleet::known_handlers().to_vec();
-    for report in fleet.into_iter().flat_map(|process| process.handlers) {
-        match all.iter_mut().find(|known| known.number == report.number) {
-            Some(known) => {
-                known.total.add(&report.total);
-                known.asked_ms = known.asked_ms.max(report.asked_ms);
-                known.path = known.path.take().or(report.path);
-            }
-            None => all.push(report),
-        }
-    }
-    all.sort_by_key(|handler| std::cmp::Reverse(handler.total.requests()));
-    all
+    let known = crate::inspect::fleet::known_handlers();
+    HandlerReport::merged(
+        known,
+        fleet.into_iter().flat_map(|process| process.handlers),
+    )
 }
 
 /// The mean of so many parts of a whole.

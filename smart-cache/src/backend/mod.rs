@@ -44,7 +44,7 @@ pub use keyvalue::{KeyValueBackend, KeyValueOptions};
 #[cfg(feature = "memcached")]
 pub use memcached::{MemcachedOptions, MemcachedStore};
 pub use memory::MemoryBackend;
-pub use redis::{RedisBackend, RedisOptions};
+pub use redis::{PartitionedBackend, RedisBackend, RedisOptions, TlsFiles};
 #[cfg(any(
     feature = "sql-sqlite",
     feature = "sql-postgres",

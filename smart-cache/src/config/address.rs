@@ -1,18 +1,97 @@
 //! Where the server is: a host and a port, or a URL, and the credentials; never shown whole.
+//!
+//! A URL may name one server, nodes of a cluster, or sentinels that know the master (`engine.rs`).
 
-use redis::{ConnectionInfo, IntoConnectionInfo};
+use redis::{ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 
 use super::BackendKind;
+use super::engine;
 use super::environment::{Source, Value};
 use crate::error::ConfigError;
 
 /// A Redis address that was given, with its credentials. `Debug` shows no secret.
 #[derive(Clone)]
-pub(crate) struct Address(pub(crate) ConnectionInfo);
+pub(crate) enum Address {
+    /// One server.
+    Server(ConnectionInfo),
+    /// Some nodes of a cluster.
+    Cluster(Vec<ConnectionInfo>),
+    /// Sentinels that know where a master is.
+    Sentinels(Sentinels),
+}
+
+/// Some sentinels, and what they watch.
+#[derive(Clone)]
+pub(crate) struct Sentinels {
+    pub(crate) seeds: Vec<ConnectionInfo>,
+    /// The name under which they know the master.
+    pub(crate) master: String,
+    /// How the master is spoken to, once its place is known; the place in it is a sentinel's.
+    pub(crate) server: ConnectionInfo,
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let joined = |seeds: &[ConnectionInfo]| {
+            let seeds: Vec<_> = seeds.iter().map(|seed| seed.addr().to_string()).collect();
+            seeds.join(",")
+        };
+        match self {
+            Self::Server(info) => info.addr().fmt(f),
+            Self::Cluster(seeds) => write!(f, "the cluster of {}", joined(seeds)),
+            Self::Sentinels(sentinels) => write!(
+                f,
+                "{}, as {} say",
+                sentinels.master,
+                joined(&sentinels.seeds)
+            ),
+        }
+    }
+}
 
 impl std::fmt::Debug for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} db {}", self.0.addr(), self.0.redis_settings().db())
+        write!(f, "{self} db {}", self.settings().db())
+    }
+}
+
+impl Address {
+    /// How the server is spoken to.
+    fn settings(&self) -> &RedisConnectionInfo {
+        match self {
+            Self::Server(info) => info.redis_settings(),
+            // There is at least one.
+            Self::Cluster(seeds) => seeds[0].redis_settings(),
+            Self::Sentinels(sentinels) => sentinels.server.redis_settings(),
+        }
+    }
+
+    fn with_settings(self, settings: RedisConnectionInfo) -> Self {
+        match self {
+            Self::Server(info) => Self::Server(info.set_redis_settings(settings)),
+            Self::Cluster(seeds) => {
+                let seeds = seeds.into_iter();
+                Self::Cluster(
+                    seeds
+                        .map(|seed| seed.set_redis_settings(settings.clone()))
+                        .collect(),
+                )
+            }
+            Self::Sentinels(sentinels) => Self::Sentinels(Sentinels {
+                server: sentinels.server.set_redis_settings(settings),
+                ..sentinels
+            }),
+        }
+    }
+
+    /// Whether the servers are spoken to over TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        let info = match self {
+            Self::Server(info) => info,
+            Self::Cluster(seeds) => &seeds[0],
+            Self::Sentinels(sentinels) => &sentinels.server,
+        };
+        matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. })
     }
 }
 
@@ -92,8 +171,8 @@ pub(super) fn read(source: &Source<'_>) -> Result<(Option<Address>, bool), Confi
     if !given && !credentials {
         return Ok((None, false));
     }
-    let mut info = match &url {
-        Some(url) => connection_info(&url.name, &url.text)?,
+    let address = match &url {
+        Some(url) => address(&url.name, &url.text)?,
         None => {
             let host_text = host.as_ref().map_or("127.0.0.1", |host| host.text.as_str());
             let port_number: u16 = match &port {
@@ -110,12 +189,15 @@ pub(super) fn read(source: &Source<'_>) -> Result<(Option<Address>, bool), Confi
             }
             let (host, port) = (host_text.trim_matches(['[', ']']).to_owned(), port_number);
             let default = connection_info("SMART_REDIS_HOST", "redis://127.0.0.1:6379")?;
-            default.set_addr(redis::ConnectionAddr::Tcp(host, port))
+            Address::Server(default.set_addr(redis::ConnectionAddr::Tcp(host, port)))
         }
     };
-    let mut settings = info.redis_settings().clone();
+    let mut settings = address.settings().clone();
     if let Some(db) = db {
         match db.text.parse::<i64>() {
+            Ok(number) if number > 0 && matches!(address, Address::Cluster(_)) => {
+                return Err(db.refuse("0, for a cluster has no other database"));
+            }
             Ok(number) if number >= 0 => {
                 if url.is_some() && settings.db() != 0 && settings.db() != number {
                     let why = "the URL already names another database";
@@ -136,29 +218,53 @@ pub(super) fn read(source: &Source<'_>) -> Result<(Option<Address>, bool), Confi
     if let Some(password) = password {
         settings = settings.set_password(password.text);
     }
-    info = info.set_redis_settings(settings);
-    Ok((Some(Address(info)), given))
+    let mut address = address.with_settings(settings);
+    if let Address::Sentinels(sentinels) = &mut address {
+        engine::identify(
+            sentinels,
+            source.get("SENTINEL_USERNAME")?.map(|value| value.text),
+            source.get("SENTINEL_PASSWORD")?.map(|value| value.text),
+        );
+    }
+    Ok((Some(address), given))
 }
 
-/// Parses a URL into what the client connects to.
-pub(crate) fn connection_info(name: &str, url: &str) -> Result<ConnectionInfo, ConfigError> {
-    let refuse = || ConfigError::Invalid {
+/// Parses a URL of any kind of Redis.
+pub(crate) fn address(name: &str, url: &str) -> Result<Address, ConfigError> {
+    match engine::parse(name, url)? {
+        Some(address) => Ok(address),
+        None => connection_info(name, url).map(Address::Server),
+    }
+}
+
+/// Parses the URL of one server into what the client connects to.
+pub(super) fn connection_info(name: &str, url: &str) -> Result<ConnectionInfo, ConfigError> {
+    let refuse = || {
+        ConfigError::Invalid {
         name: name.to_owned(),
         value: redact(url),
-        allowed: "redis://[user:password@]host[:port][/db], rediss://... or unix:///path[?db=0]"
+        allowed: "redis://[user:password@]host[:port][/db], rediss://..., unix:///path[?db=0], redis+cluster://host[:port],... or redis+sentinel://host[:port],.../master"
             .to_owned(),
+    }
     };
-    if url.starts_with("rediss:") && cfg!(not(feature = "tls")) {
-        return Err(ConfigError::Feature {
-            name: name.to_owned(),
-            feature: "tls",
-        });
+    if url.starts_with("rediss:") || url.starts_with("valkeys:") {
+        needs_tls(name)?;
     }
     let info = url.into_connection_info().map_err(|_| refuse())?;
     if !info.addr().is_supported() {
         return Err(refuse());
     }
     Ok(info)
+}
+
+pub(super) fn needs_tls(name: &str) -> Result<(), ConfigError> {
+    if cfg!(feature = "tls") {
+        return Ok(());
+    }
+    Err(ConfigError::Feature {
+        name: name.to_owned(),
+        feature: "tls",
+    })
 }
 
 /// The text without what may be a password. It may be no URL at all, so it hides too much rather

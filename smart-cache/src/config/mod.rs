@@ -5,17 +5,17 @@
 //! allowed. See the table in the README for every variable.
 
 mod address;
+mod engine;
 mod environment;
 mod values;
 
 use std::time::Duration;
 
-use redis::ConnectionInfo;
-
-pub(crate) use self::address::{Address, connection_info, redact, store_kind};
+pub(crate) use self::address::{Address, Sentinels, address, redact, store_kind};
 use self::environment::{Source, boolean, refused};
 pub(crate) use self::environment::{named_caches, unknown_variables};
 pub(crate) use self::values::{KeyFunction, ValueSettings};
+use crate::backend::TlsFiles;
 use crate::encode;
 use crate::error::ConfigError;
 use crate::http::encoding::Encodings;
@@ -90,6 +90,12 @@ pub(crate) struct Config {
     pub(crate) app_version: Option<String>,
     /// Replaces the identity read from INFO, where INFO is forbidden.
     pub(crate) server_id: Option<String>,
+    /// What is shown and trusted over TLS.
+    pub(crate) tls: TlsFiles,
+    /// Replicas that a clear must have reached to be acknowledged.
+    pub(crate) min_replicas: u32,
+    /// Over how many slots of a cluster the entries are spread.
+    pub(crate) partitions: u32,
     /// Seals what is stored.
     pub(crate) keyring: Option<Keyring>,
     /// Of the low-level API.
@@ -124,6 +130,9 @@ impl Default for Config {
             status_key: false,
             app_version: None,
             server_id: None,
+            tls: TlsFiles::default(),
+            min_replicas: 0,
+            partitions: 1,
             keyring: None,
             values: ValueSettings::default(),
             audit: 0.0,
@@ -239,18 +248,55 @@ impl Config {
             check_server_id(&value.text).map_err(|allowed| value.refuse(allowed))?;
             config.server_id = Some(value.text);
         }
+        config.tls = tls(source, config.address.as_ref())?;
+        if let Some(value) = source.get("MIN_REPLICAS")? {
+            config.min_replicas = match value.text.parse() {
+                Ok(number) if number <= MOST_REPLICAS => number,
+                _ => return Err(value.refuse("a number of replicas from 0 to 100")),
+            };
+        }
+        if let Some(value) = source.get("PARTITIONS")? {
+            config.partitions = match value.text.parse() {
+                Ok(number) if PARTITIONS.contains(&number) => number,
+                _ => return Err(value.refuse("a number of partitions from 1 to 256")),
+            };
+        }
         config.keyring = encryption(source)?;
         config.values = values::read(source)?;
         Ok(config)
     }
 
     /// The address to connect to: the given one or the default.
-    pub(crate) fn address_or_default(&self) -> Result<ConnectionInfo, ConfigError> {
+    pub(crate) fn address_or_default(&self) -> Result<Address, ConfigError> {
         match &self.address {
-            Some(address) => Ok(address.0.clone()),
-            None => connection_info("SMART_REDIS_HOST", "redis://127.0.0.1:6379"),
+            Some(address) => Ok(address.clone()),
+            None => address("SMART_REDIS_HOST", "redis://127.0.0.1:6379"),
         }
     }
+}
+
+/// The files for TLS. What a named cache inherits does not count if its own address is without TLS.
+fn tls(source: &Source<'_>, address: Option<&Address>) -> Result<TlsFiles, ConfigError> {
+    let mut files = TlsFiles::default();
+    let is_tls = address.is_some_and(Address::is_tls);
+    let has_own_address = source.is_own(source.get("URL")?.as_ref());
+    for (name, into) in [
+        ("TLS_CA", &mut files.ca),
+        ("TLS_CERT", &mut files.cert),
+        ("TLS_KEY", &mut files.key),
+    ] {
+        let Some(value) = source.get(name)? else {
+            continue;
+        };
+        if is_tls {
+            *into = Some(value.text.into());
+        } else if source.is_own(Some(&value)) || !has_own_address {
+            let allowed =
+                "only beside an address with TLS, such as SMART_REDIS_URL=rediss://host:port";
+            return Err(value.refuse(allowed));
+        }
+    }
+    Ok(files)
 }
 
 /// The keys that seal what is stored; their text is never shown.
@@ -288,11 +334,25 @@ pub(crate) fn keyring(name: &str, _: &str) -> Result<Keyring, ConfigError> {
 pub(crate) const STALENESS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(20)..=environment::LONGEST;
 
+/// Redis counts no more of them than this at once.
+pub(crate) const MOST_REPLICAS: u32 = 100;
+
+/// How many partitions a namespace may have: each has connections of its own, and each is asked by every
+/// clear.
+pub(crate) const PARTITIONS: std::ops::RangeInclusive<u32> = 1..=256;
+
 /// What a share may be.
 pub(crate) const SHARE: std::ops::RangeInclusive<f64> = 0.0..=1.0;
 
-/// A namespace becomes the hash tag of every key, so braces would change the cluster slot.
+/// A namespace becomes the hash tag of every key, so braces would change the cluster slot. With a number
+/// behind it, it is the name of a partition of another one.
 pub(crate) fn check_namespace(text: &str) -> Result<(), &'static str> {
+    let is_partition = text.rsplit_once('#').is_some_and(|(_, number)| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    if is_partition {
+        return Err("a name that does not end in # and a number, as partitions do");
+    }
     let fits = !text.is_empty()
         && text.len() <= 128
         && !text.contains(['{', '}'])

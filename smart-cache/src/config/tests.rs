@@ -31,7 +31,7 @@ fn defaults_are_those_of_the_ancestor() {
     assert_eq!(config.flush, StartFlush::Always);
     assert!(config.address.is_none());
     assert_eq!(
-        config.address_or_default().unwrap().addr().to_string(),
+        config.address_or_default().unwrap().to_string(),
         "127.0.0.1:6379"
     );
 }
@@ -182,8 +182,8 @@ fn an_address_of_its_own_replaces_the_inherited_one() {
             "a:4",
         ),
     ] {
-        let info = read_named(table).unwrap().address_or_default().unwrap();
-        assert_eq!(info.addr().to_string(), address, "{table:?}");
+        let found = read_named(table).unwrap().address_or_default().unwrap();
+        assert_eq!(found.to_string(), address, "{table:?}");
     }
     let both = [
         ("SMART_REDIS_PAGES_URL", "redis://a"),
@@ -204,7 +204,158 @@ fn url_and_host_together_are_refused() {
 #[test]
 fn a_socket_and_a_url_are_understood() {
     let config = read(&[("SMART_REDIS_URL", "unix:///run/redis.sock?db=3")]).unwrap();
-    let info = config.address_or_default().unwrap();
+    let Address::Server(info) = config.address_or_default().unwrap() else {
+        panic!("a socket is one server's");
+    };
     assert_eq!(info.redis_settings().db(), 3);
     assert!(info.addr().to_string().contains("/run/redis.sock"));
+}
+
+fn url(text: &str) -> Result<Address, ConfigError> {
+    Ok(read(&[("SMART_REDIS_URL", text)])?
+        .address
+        .expect("an address was given"))
+}
+
+#[test]
+fn nodes_of_a_cluster_are_understood_in_every_spelling() {
+    for text in [
+        "redis+cluster://u:p%40ss@a:1,b,[::1]:3",
+        "redis-cluster://u:p%40ss@a:1,b:6379,[::1]:3/",
+        "valkey+cluster://u:p%40ss@a:1, b ,[::1]:3/0",
+    ] {
+        let Address::Cluster(nodes) = url(text).unwrap() else {
+            panic!("{text} is no cluster");
+        };
+        let places: Vec<_> = nodes.iter().map(|node| node.addr().to_string()).collect();
+        assert_eq!(places, ["a:1", "b:6379", "::1:3"], "{text}");
+        for node in nodes {
+            let settings = node.redis_settings();
+            assert_eq!(settings.username(), Some("u"));
+            assert_eq!(settings.password(), Some("p@ss"));
+        }
+    }
+}
+
+#[test]
+fn sentinels_have_a_master_a_database_and_credentials_of_their_own() {
+    let config = read(&[
+        (
+            "SMART_REDIS_URL",
+            "redis+sentinel://u:p@a,b:2/my%20master/3?sentinel_password=own",
+        ),
+        ("SMART_REDIS_SENTINEL_USERNAME", "watcher"),
+        ("SMART_REDIS_PASSWORD", "servers"),
+    ])
+    .unwrap();
+    let shown = format!("{config:?}");
+    assert!(
+        !shown.contains("own\"") && !shown.contains("servers"),
+        "{shown}"
+    );
+    let Some(Address::Sentinels(sentinels)) = config.address else {
+        panic!("no sentinels");
+    };
+    assert_eq!(sentinels.master, "my master");
+    let places: Vec<_> = sentinels
+        .seeds
+        .iter()
+        .map(|seed| seed.addr().to_string())
+        .collect();
+    assert_eq!(places, ["a:26379", "b:2"]);
+    for seed in &sentinels.seeds {
+        let settings = seed.redis_settings();
+        assert_eq!(settings.username(), Some("watcher"));
+        assert_eq!(settings.password(), Some("own"));
+        assert_eq!(settings.db(), 0);
+    }
+    let settings = sentinels.server.redis_settings();
+    assert_eq!(settings.username(), Some("u"));
+    assert_eq!(settings.password(), Some("servers"));
+    assert_eq!(settings.db(), 3);
+}
+
+#[test]
+fn addresses_of_engines_that_make_no_sense_are_refused_with_what_would() {
+    for (text, allowed) in [
+        ("redis+cluster://", "redis+cluster://"),
+        ("redis+cluster://a,,b", "redis+cluster://"),
+        ("redis+cluster://a:0", "redis+cluster://"),
+        ("redis+cluster://a:x", "redis+cluster://"),
+        ("redis+cluster://a/1", "no database but 0"),
+        ("redis+cluster://a?x=1", "redis+cluster://"),
+        ("redis+sentinel://a", "/master"),
+        ("redis+sentinel://a/", "/master"),
+        ("redis+sentinel://a/m/x", "/master"),
+        ("redis+sentinel://a/m/0/0", "/master"),
+        ("redis+sentinel://a/m?password=x", "sentinel_password"),
+        ("redis+swarm://a", "redis+cluster://"),
+    ] {
+        let message = url(text).expect_err(text).to_string();
+        assert!(
+            message.contains("SMART_REDIS_URL") && message.contains(allowed),
+            "{message}"
+        );
+        assert!(!message.contains("password=x"), "{message}");
+    }
+    let error = read(&[
+        ("SMART_REDIS_URL", "redis+cluster://a"),
+        ("SMART_REDIS_DB", "2"),
+    ]);
+    let message = error.unwrap_err().to_string();
+    assert!(
+        message.contains("SMART_REDIS_DB") && message.contains("no other database"),
+        "{message}"
+    );
+    assert!(
+        read(&[
+            ("SMART_REDIS_URL", "redis+cluster://a"),
+            ("SMART_REDIS_DB", "0")
+        ])
+        .is_ok()
+    );
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn files_for_tls_need_an_address_with_tls() {
+    for name in [
+        "SMART_REDIS_TLS_CA",
+        "SMART_REDIS_TLS_CERT",
+        "SMART_REDIS_TLS_KEY",
+    ] {
+        let message = read(&[("SMART_REDIS_URL", "redis://a"), (name, "/x.pem")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains(name) && message.contains("rediss://"),
+            "{message}"
+        );
+        let config = read(&[("SMART_REDIS_URL", "rediss+cluster://a"), (name, "/x.pem")]);
+        assert!(!config.unwrap().tls.is_empty());
+    }
+    // What a named cache inherits does not count for an address of its own without TLS.
+    let table = [
+        ("SMART_REDIS_URL", "rediss://a"),
+        ("SMART_REDIS_TLS_CA", "/x.pem"),
+        ("SMART_REDIS_PAGES_URL", "redis://b"),
+    ];
+    assert!(read_named(&table).unwrap().tls.is_empty());
+}
+
+#[test]
+fn numbers_of_replicas_and_partitions_are_checked() {
+    refused("SMART_REDIS_MIN_REPLICAS", "-1");
+    refused("SMART_REDIS_MIN_REPLICAS", "101");
+    refused("SMART_REDIS_PARTITIONS", "0");
+    refused("SMART_REDIS_PARTITIONS", "257");
+    let message = refused("SMART_REDIS_NAMESPACE", "pages#1");
+    assert!(message.contains("partitions"), "{message}");
+    let config = read(&[
+        ("SMART_REDIS_PARTITIONS", "16"),
+        ("SMART_REDIS_MIN_REPLICAS", "1"),
+        ("SMART_REDIS_NAMESPACE", "pages#one"),
+    ])
+    .unwrap();
+    assert_eq!((config.partitions, config.min_replicas), (16, 1));
 }

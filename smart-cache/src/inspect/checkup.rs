@@ -42,7 +42,8 @@ pub enum Level {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What: `connection`, `rights`, `version`, `memory`, `tracking`, `clock`, `namespace`.
+    /// What: `connection`, `rights`, `version`, `memory`, `tracking`, `clock`, `namespace`,
+    /// `partitions`.
     pub check: &'static str,
     /// How it is.
     pub level: Level,
@@ -96,6 +97,7 @@ impl SmartCache {
         findings.extend(self.tracking().await);
         findings.extend(clocks(&facts));
         findings.push(namespace(&facts));
+        findings.extend(partitions(&facts, self.inner.config.partitions));
         findings
     }
 
@@ -208,14 +210,25 @@ fn payload(target: &Target) -> Vec<u8> {
 fn failed(check: &'static str, step: &str, why: &BackendError) -> Finding {
     let text = why.to_string();
     let remedy = match why {
-        BackendError::Refused(_) if text.contains("NOPERM") => {
-            "ACL SETUSER <user> ~{<namespace>}:* +@read +@write +@scripting +@connection +info +time; inside scripts the same rights count"
+        BackendError::Refused(_)
+            if text.contains("NOPERM") || text.contains("can't run this command") =>
+        {
+            "docs/redis.md has the ACL SETUSER line with every right that is needed; inside scripts the same rights count"
         }
         BackendError::Refused(_) if text.contains("NOAUTH") || text.contains("WRONGPASS") => {
             "set SMART_REDIS_USERNAME and SMART_REDIS_PASSWORD to the server's"
         }
         BackendError::Refused(_) if text.contains("OOM") => {
             "Redis is full: raise maxmemory, or set maxmemory-policy allkeys-lru so that old entries go instead"
+        }
+        BackendError::Refused(_) if text.contains("NOREPLICAS") => {
+            "fewer replicas than SMART_REDIS_MIN_REPLICAS answer in time: INFO replication on the master lists them"
+        }
+        BackendError::Refused(_) if text.contains("MOVED") => {
+            "this server is a node of a cluster: SMART_REDIS_URL=redis+cluster://host:port,host:port"
+        }
+        BackendError::Refused(_) if text.contains("CLUSTERDOWN") => {
+            "the cluster does not serve the namespace's slot: redis-cli --cluster check tells what is missing"
         }
         BackendError::Refused(_) if text.contains("READONLY") => {
             "this is a replica: point SMART_REDIS_HOST or SMART_REDIS_URL to the primary"
@@ -303,6 +316,24 @@ fn clocks(facts: &Facts) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Whether all who use the namespace spread it alike.
+fn partitions(facts: &Facts, own: u32) -> Option<Finding> {
+    let noted = &facts.partitions;
+    if noted.is_empty() && own == 1 {
+        return None;
+    }
+    if noted[..] == [own] {
+        return Some(good(
+            "partitions",
+            format!("the namespace is in {own} partitions"),
+        ));
+    }
+    let says =
+        format!("the namespace is in {own} partitions here, and in {noted:?} by others or once");
+    let remedy = "clears reach all of them, but entries are not shared: give every process the same SMART_REDIS_PARTITIONS; when none with another number is left, DEL {<namespace>}:partitions";
+    Some(finding("partitions", Level::Warning, says, remedy))
 }
 
 fn namespace(facts: &Facts) -> Finding {

@@ -1,7 +1,7 @@
 //! The processes that use a namespace: each leaves a small report of its numbers in the backend, and
 //! whoever looks adds them up.
 //!
-//! A report is under 2 KB, written every five seconds over the connection that is there anyway, and
+//! A report is under 4 KB, written every five seconds over the connection that is there anyway, and
 //! gone half a minute after its process. It is for people; nothing reads it to decide anything.
 //!
 //! Over 400 lines: a report, how it is written, read and added up, in one place that knows its
@@ -23,9 +23,14 @@ const FIRST_REPORT: Duration = Duration::from_secs(1);
 /// A process that has not reported for this long is gone.
 pub(crate) const GONE_AFTER: Duration = Duration::from_secs(30);
 /// Begins every report: another number is another build's business.
-const FORMAT: u8 = 1;
-/// Handlers of one report, the busiest ones, so that it stays under 2 KB.
-const MOST_HANDLERS: usize = 32;
+const FORMAT: u8 = 2;
+/// A report is no longer than this: the busiest handlers that fit are in it.
+const MOST_BYTES: usize = 4096;
+/// And so many of them at most.
+const MOST_HANDLERS: usize = 64;
+/// Routes and bypass reasons of one handler in a report.
+const MOST_ROUTES: usize = 2;
+const MOST_REASONS: usize = 8;
 
 /// What one process has done since its start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -114,19 +119,16 @@ pub struct Tally {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct HandlerReport {
-    /// Module and name; empty when only another build knows it.
+    /// Module and name.
     pub handler: String,
     /// The template of its key.
     pub key: String,
-    /// The path of the newest request that missed; of the reading process alone.
-    pub path: Option<String>,
+    /// The routes that it was asked at; see [`HandlerStats::routes`]. Of other processes two.
+    pub routes: Vec<String>,
     /// When it was asked last, in milliseconds since the epoch.
     pub asked_ms: Option<u64>,
     /// What became of its requests.
     pub total: Tally,
-    /// Names it in reports.
-    #[serde(skip)]
-    pub(crate) number: u64,
 }
 
 impl Tally {
@@ -212,23 +214,27 @@ struct Kept {
 
 #[derive(Serialize, Deserialize)]
 struct KeptHandler {
-    number: u64,
+    handler: String,
+    key: String,
+    routes: Vec<String>,
     asked_ms: Option<u64>,
     hits: u64,
     local_hits: u64,
     misses: u64,
     collapsed: u64,
-    bypassed: u64,
+    bypasses: Vec<(String, u64)>,
     saved_us: u64,
     stored: u64,
     stored_bytes: u64,
+    refused: u64,
+    failed_stores: u64,
 }
 
 impl ProcessReport {
     fn encode(&self) -> Vec<u8> {
         let mut busiest: Vec<&HandlerReport> = self.handlers.iter().collect();
         busiest.sort_by_key(|handler| std::cmp::Reverse(handler.total.requests()));
-        let kept = Kept {
+        let mut kept = Kept {
             id: self.id.clone(),
             process: self.process.clone(),
             version: self.version.clone(),
@@ -244,24 +250,21 @@ impl ProcessReport {
             local: self.local,
             lookups: self.lookups,
             lookup_us: self.lookup_time.as_micros() as u64,
-            handlers: busiest
-                .into_iter()
-                .take(MOST_HANDLERS)
-                .map(|handler| KeptHandler {
-                    number: handler.number,
-                    asked_ms: handler.asked_ms,
-                    hits: handler.total.hits,
-                    local_hits: handler.total.local_hits,
-                    misses: handler.total.misses,
-                    collapsed: handler.total.collapsed,
-                    bypassed: handler.total.bypassed(),
-                    saved_us: handler.total.saved_us,
-                    stored: handler.total.stored,
-                    stored_bytes: handler.total.stored_bytes,
-                })
-                .collect(),
+            handlers: Vec::new(),
         };
         // Serialising plain data into a vector cannot fail; an empty report would be skipped.
+        let room = MOST_BYTES
+            .saturating_sub(postcard::to_allocvec(&kept).map_or(0, |bytes| bytes.len()) + 2);
+        let mut taken = 0;
+        kept.handlers = busiest
+            .into_iter()
+            .take(MOST_HANDLERS)
+            .map(KeptHandler::of)
+            .take_while(|handler| {
+                taken += postcard::to_allocvec(handler).map_or(room, |bytes| bytes.len());
+                taken <= room
+            })
+            .collect();
         postcard::to_extend(&kept, vec![FORMAT]).unwrap_or_default()
     }
 
@@ -291,57 +294,102 @@ impl ProcessReport {
 }
 
 impl KeptHandler {
+    fn of(report: &HandlerReport) -> Self {
+        let total = &report.total;
+        let mut bypasses = total.bypasses.clone();
+        bypasses.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        // The rest of them is told as well, though not for what reason.
+        if bypasses.len() > MOST_REASONS {
+            let rest = bypasses.drain(MOST_REASONS - 1..).map(|(_, count)| count);
+            let rest = rest.sum();
+            bypasses.push(("other".to_owned(), rest));
+        }
+        Self {
+            handler: report.handler.clone(),
+            key: report.key.clone(),
+            routes: report.routes.iter().take(MOST_ROUTES).cloned().collect(),
+            asked_ms: report.asked_ms,
+            hits: total.hits,
+            local_hits: total.local_hits,
+            misses: total.misses,
+            collapsed: total.collapsed,
+            bypasses,
+            saved_us: total.saved_us,
+            stored: total.stored,
+            stored_bytes: total.stored_bytes,
+            refused: total.refused,
+            failed_stores: total.failed_stores,
+        }
+    }
+
     fn read(self) -> HandlerReport {
-        let known = HANDLERS.iter().find(|known| known.number == self.number);
-        let bypassed = (self.bypassed > 0).then(|| ("any".to_owned(), self.bypassed));
         HandlerReport {
-            handler: known.map(|known| known.handler.clone()).unwrap_or_default(),
-            key: known.map(|known| known.key.clone()).unwrap_or_default(),
-            path: None,
+            handler: self.handler,
+            key: self.key,
+            routes: self.routes,
             asked_ms: self.asked_ms,
             total: Tally {
                 hits: self.hits,
                 local_hits: self.local_hits,
                 misses: self.misses,
                 collapsed: self.collapsed,
-                bypasses: bypassed.into_iter().collect(),
+                bypasses: self.bypasses,
                 saved_us: self.saved_us,
                 stored: self.stored,
                 stored_bytes: self.stored_bytes,
-                refused: 0,
-                failed_stores: 0,
+                refused: self.refused,
+                failed_stores: self.failed_stores,
             },
-            number: self.number,
         }
     }
 }
 
-/// The handlers that this build knows, so that others need not send their names.
-static HANDLERS: LazyLock<Vec<HandlerReport>> = LazyLock::new(|| {
-    let cached = crate::registry::registry().cached;
-    let report = |handler: crate::registry::CachedHandler| {
-        let name = format!("{}::{}", handler.module, handler.name);
-        HandlerReport::named(name, handler.key.to_owned())
-    };
-    cached.into_iter().map(report).collect()
-});
-
 /// The handlers that this build knows, with nothing counted.
 #[cfg(feature = "admin")]
-pub(crate) fn known_handlers() -> &'static [HandlerReport] {
-    &HANDLERS
+pub(crate) fn known_handlers() -> Vec<HandlerReport> {
+    let cached = crate::registry::registry().cached;
+    let report = |handler: crate::registry::CachedHandler| HandlerReport {
+        handler: format!("{}::{}", handler.module, handler.name),
+        key: handler.key.to_owned(),
+        ..HandlerReport::default()
+    };
+    cached.into_iter().map(report).collect()
 }
 
 impl HandlerReport {
-    fn named(handler: String, key: String) -> Self {
-        let hash = blake3::hash(format!("{handler}\n{key}").as_bytes());
-        let first = hash.as_bytes().first_chunk::<8>();
-        Self {
-            number: first.map_or(0, |bytes| u64::from_le_bytes(*bytes)),
-            handler,
-            key,
-            ..Self::default()
+    /// Whether both are of one handler.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.handler, &self.key) == (&other.handler, &other.key)
+    }
+
+    /// Adds what another process tells of the same handler.
+    pub fn add(&mut self, other: Self) {
+        self.total.add(&other.total);
+        self.asked_ms = self.asked_ms.max(other.asked_ms);
+        for route in other.routes {
+            if !self.routes.contains(&route) {
+                self.routes.push(route);
+            }
         }
+    }
+
+    /// The handlers of all these processes, each once, the busiest first.
+    #[must_use]
+    pub fn of_all(processes: impl IntoIterator<Item = ProcessReport>) -> Vec<Self> {
+        let reports = processes.into_iter().flat_map(|process| process.handlers);
+        Self::merged(Vec::new(), reports)
+    }
+
+    pub(crate) fn merged(mut all: Vec<Self>, more: impl Iterator<Item = Self>) -> Vec<Self> {
+        for report in more {
+            match all.iter_mut().find(|known| known.is_same(&report)) {
+                Some(known) => known.add(report),
+                None => all.push(report),
+            }
+        }
+        all.sort_by_key(|handler| std::cmp::Reverse(handler.total.requests()));
+        all
     }
 }
 
@@ -352,10 +400,11 @@ impl From<&HandlerStats> for HandlerReport {
             module => format!("{module}::{}", stats.name),
         };
         Self {
-            path: stats.path.clone(),
+            handler: name,
+            key: stats.key.clone(),
+            routes: stats.routes.clone(),
             asked_ms: stats.last_asked.map(epoch_millis),
             total: stats.into(),
-            ..Self::named(name, stats.key.clone())
         }
     }
 }
@@ -473,7 +522,9 @@ mod tests {
         report.total.bypasses = vec![("set-cookie".to_owned(), 7)];
         report.lookup_time = Duration::from_micros(report.lookups);
         let handler = |n: u64| HandlerReport {
-            number: u64::MAX - n,
+            handler: format!("shop::products::product_page_number_{n}"),
+            key: "product:{id}".to_owned(),
+            routes: vec!["/products/{id}".to_owned(); 3],
             asked_ms: Some(1_763_640_000_000),
             total: Tally {
                 hits: 1_000_000_000 + n,
@@ -482,9 +533,10 @@ mod tests {
                 stored: 10_000_000,
                 stored_bytes: 1 << 40,
                 saved_us: 1 << 50,
+                bypasses: (0..20).map(|n| (format!("reason-{n}"), 20 - n)).collect(),
+                refused: 3,
                 ..Tally::default()
             },
-            ..HandlerReport::default()
         };
         report.handlers = (0..100).map(handler).collect();
         report
@@ -494,16 +546,31 @@ mod tests {
     fn a_report_is_small_and_is_read_as_it_was_written() {
         let mut report = busy();
         let bytes = report.encode();
-        assert!(bytes.len() < 2048, "{}", bytes.len());
+        assert!(bytes.len() <= MOST_BYTES, "{}", bytes.len());
         let back = ProcessReport::decode(&bytes).unwrap();
         report.handlers = back.handlers.clone();
         assert_eq!(back, report);
-        assert_eq!(back.handlers.len(), MOST_HANDLERS);
-        assert_eq!(
-            back.handlers[0].total.hits, 1_000_000_099,
-            "the busiest first"
-        );
+        assert!(back.handlers.len() > 10, "{}", back.handlers.len());
+        let busiest = &back.handlers[0];
+        assert_eq!(busiest.handler, "shop::products::product_page_number_99");
+        assert_eq!(busiest.total.hits, 1_000_000_099);
+        assert_eq!(busiest.routes.len(), MOST_ROUTES);
+        assert_eq!(busiest.total.bypasses.len(), MOST_REASONS);
+        assert_eq!(busiest.total.bypassed(), (1..=20).sum::<u64>());
         assert_eq!(ProcessReport::decode(&bytes[..40]), None);
         assert_eq!(ProcessReport::decode(b"\x09"), None);
+    }
+
+    #[test]
+    fn one_handler_of_two_processes_is_one_line() {
+        let mut one = busy();
+        one.handlers.truncate(2);
+        let mut other = one.clone();
+        other.handlers[0].routes = vec!["/elsewhere".to_owned()];
+        let all = HandlerReport::of_all([one, other]);
+        assert_eq!(all.len(), 2);
+        assert_eq!(all[0].total.hits, 2 * 1_000_000_001, "the busiest first");
+        assert!(all[1].routes.contains(&"/elsewhere".to_owned()));
+        assert_eq!(all[1].total.bypasses[0], ("reason-0".to_owned(), 40));
     }
 }

@@ -296,7 +296,9 @@ fn block_on<F: Future>(future: F) -> Result<F::Output, CacheError> {
     let _entered = runtime.enter();
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
+    // A thread that is driving a task has the budget of that task, which is renewed at the task's
+    // next poll: never, while this thread stands here.
+    let mut future = pin!(tokio::task::unconstrained(future));
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return Ok(output);

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{Cache, CacheError, Opened, encoding};
 use crate::backend::Ttl;
 use crate::error::BackendError;
+use crate::protocol::open;
 
 impl Cache {
     /// The value under a key: `None` where there is none, `Some(None)` for a stored `None`.
@@ -18,7 +19,9 @@ impl Cache {
     /// One round trip. What does not decode as a `T`, because an older build wrote another type
     /// or another program something else, is missing, and counted in
     /// [`ValueStats::undecodable`](crate::ValueStats); so is a name that holds a Redis list or hash. Whole
-    /// numbers can be read as any number type that holds them.
+    /// numbers can be read as any number type that holds them. While the running task has a
+    /// transaction open that gathers this key ([`Collector`](crate::hooks::Collector)), it is missing
+    /// for that task: it is of before the task's own write.
     ///
     /// # Errors
     /// [`CacheError::EmptyKey`]. During an outage it is missing, or [`CacheError::Backend`] where
@@ -42,7 +45,7 @@ impl Cache {
     ) -> Result<Option<T>, CacheError> {
         let key = key.as_ref();
         let (opened, name) = self.named(key).await?;
-        let found = opened.one(name).await?;
+        let found = opened.one(key, name).await?;
         let plain = found.and_then(|stored| opened.unseal(key, stored));
         let value = plain.and_then(|bytes| opened.decode(&bytes));
         opened
@@ -59,7 +62,7 @@ impl Cache {
     pub async fn get_bytes(&self, key: impl AsRef<str>) -> Result<Option<Bytes>, CacheError> {
         let key = key.as_ref();
         let (opened, name) = self.named(key).await?;
-        let found = opened.one(name).await?;
+        let found = opened.one(key, name).await?;
         let found = found.and_then(|stored| opened.unseal(key, stored));
         opened
             .counters()
@@ -126,8 +129,9 @@ impl Cache {
     /// # Errors
     /// As [`get`](Self::get): during an outage there is none.
     pub async fn has_key(&self, key: impl AsRef<str>) -> Result<bool, CacheError> {
-        let (opened, name) = self.named(key.as_ref()).await?;
-        Ok(opened.one(name).await?.is_some())
+        let key = key.as_ref();
+        let (opened, name) = self.named(key).await?;
+        Ok(opened.one(key, name).await?.is_some())
     }
 
     /// How long a value has left.
@@ -232,14 +236,22 @@ impl Cache {
             .iter()
             .map(|key| opened.name(key, self.version))
             .collect::<Result<_, _>>()?;
-        let found = opened.or_miss(opened.store.get_many(&names).await, Vec::new())?;
+        let mut found = opened.or_miss(opened.store.get_many(&names).await, Vec::new())?;
+        if open::any() {
+            for (key, found) in keys.iter().zip(&mut found) {
+                found.take_if(|_| open::writes(&opened.smart, key));
+            }
+        }
         Ok((opened, keys, found))
     }
 }
 
 impl Opened {
-    /// What is stored under one name.
-    pub(super) async fn one(&self, name: String) -> Result<Option<Bytes>, CacheError> {
+    /// What is stored under one name; nothing while this task writes what its key stands for.
+    async fn one(&self, key: &str, name: String) -> Result<Option<Bytes>, CacheError> {
+        if open::writes(&self.smart, key) {
+            return Ok(None);
+        }
         let found = self.or_miss(self.store.get_many(&[name]).await, Vec::new())?;
         Ok(found.into_iter().next().flatten())
     }

@@ -175,7 +175,7 @@ impl<'a> Job<'a> {
                 Turn::Filled(payload) => {
                     let entry = smart.entry(&payload, target.id);
                     match entry.and_then(|entry| self.read(entry.body())) {
-                        _ if distrusts(self.opened, &target, &payload.dynamic()) => break,
+                        _ if self.distrusts(&target, &payload.dynamic()) => break,
                         Some(value) => return Ok(value),
                         None => drop(self.discard(&target).await),
                     }
@@ -195,7 +195,7 @@ impl<'a> Job<'a> {
         if inner.pending.len() > 0 {
             inner.pending.retry(&inner.backend);
         }
-        if distrusts(self.opened, target, &[]) {
+        if self.distrusts(target, &[]) {
             return Ok(Found::Unasked);
         }
         let quiet = inner.pending.len() == 0 && !open::any();
@@ -212,7 +212,7 @@ impl<'a> Job<'a> {
         }
         match self.opened.backend.lookup(target, patience).await {
             Ok(Lookup::Hit(payload)) => {
-                if distrusts(self.opened, target, &payload.dynamic()) {
+                if self.distrusts(target, &payload.dynamic()) {
                     return Ok(Found::Unasked);
                 }
                 let Some(entry) = self.opened.smart.entry(&payload, target.id) else {
@@ -232,6 +232,15 @@ impl<'a> Job<'a> {
             Ok(Lookup::Off | Lookup::Held) => Ok(Found::Unasked),
             Err(why) => self.unavailable(why),
         }
+    }
+
+    /// Whether something that the value depends on is being cleared, or written by this task. A
+    /// value without tags is none of its key's, and yet it is the row of that key that it was made of.
+    fn distrusts(&self, target: &Target, found: &[Arc<str>]) -> bool {
+        let smart = &self.opened.smart;
+        smart.inner.pending.distrusts(target, found)
+            || open::distrusts(smart, target, found)
+            || !self.is_tagged() && open::writes(smart, &self.key)
     }
 
     /// The plain value: one read for all who ask at this moment.
@@ -345,7 +354,7 @@ impl<'a> Job<'a> {
                 return Ok(value);
             }
         };
-        if distrusts(self.opened, target, &found) {
+        if self.distrusts(target, &found) {
             lead.uncacheable();
             return Ok(value);
         }
@@ -364,12 +373,6 @@ impl<'a> Job<'a> {
         let winner = winner.and_then(|stored| self.read_plain(stored));
         Ok(winner.unwrap_or(value))
     }
-}
-
-/// Whether something that a value depends on is being cleared or written by this task.
-fn distrusts(opened: &Opened, target: &Target, found: &[Arc<str>]) -> bool {
-    opened.smart.inner.pending.distrusts(target, found)
-        || open::distrusts(&opened.smart, target, found)
 }
 
 /// Names a value in the local tier: no request's form begins like this.

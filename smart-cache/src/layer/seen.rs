@@ -8,7 +8,7 @@
 use std::fmt::Display;
 
 use axum::body::Body;
-use axum::extract::OriginalUri;
+use axum::extract::{MatchedPath, OriginalUri};
 use http::header::{AUTHORIZATION, COOKIE, FORWARDED, HOST, PROXY_AUTHORIZATION, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Uri};
@@ -129,6 +129,7 @@ pub(super) fn ask(
         is_head: parts.method == Method::HEAD,
         wants: Wants::of(&parts.headers).without(&settings.vary),
         local: settings.local,
+        route: parts.extensions.get::<MatchedPath>().cloned(),
     })
 }
 

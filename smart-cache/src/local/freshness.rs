@@ -14,8 +14,12 @@
 //! - Nothing is served without a live connection, or more than L after its last proof.
 //! - A sample of one generation is never current in another.
 //! - Names share counters: a bump may end more than it must, never less.
+//!
+//! A namespace in partitions hears of each over a connection of its own, so each partition has a
+//! [`Freshness`], and one in front of them all judges a sample by that of its partition.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::sync::{AtomicU64, COUNTERS, Ordering, micros};
@@ -28,11 +32,17 @@ pub struct Freshness {
     /// Microseconds until which what was heard is complete; 0: nothing is heard.
     heard_until: AtomicU64,
     counters: Box<[AtomicU64]>,
+    /// Which partition this is of.
+    number: u32,
+    /// In front of partitions: theirs, by number. Then nothing is heard here itself.
+    partitions: Box<[Arc<Self>]>,
 }
 
 /// What was known before a question was sent.
 #[derive(Debug, Clone)]
 pub struct Sample {
+    /// Of which partition.
+    number: u32,
     generation: u64,
     counters: Box<[(u32, u64)]>,
 }
@@ -55,10 +65,28 @@ impl Freshness {
     /// Nothing is heard yet.
     #[must_use]
     pub fn new() -> Self {
+        Self::of_partition(0)
+    }
+
+    /// Of one partition of a namespace.
+    #[must_use]
+    pub fn of_partition(number: u32) -> Self {
         Self {
             generation: AtomicU64::new(0),
             heard_until: AtomicU64::new(0),
             counters: (0..COUNTERS).map(|_| AtomicU64::new(0)).collect(),
+            number,
+            partitions: Box::default(),
+        }
+    }
+
+    /// In front of partitions, which stand in the order of their numbers.
+    #[must_use]
+    pub fn in_front_of(partitions: impl Iterator<Item = Arc<Self>>) -> Self {
+        Self {
+            counters: Box::default(),
+            partitions: partitions.collect(),
+            ..Self::new()
         }
     }
 
@@ -76,6 +104,7 @@ impl Freshness {
         let generation = self.generation.load(Ordering::SeqCst);
         let counters = names.map(|name| self.counter(name));
         Sample {
+            number: self.number,
             generation,
             counters: counters.collect(),
         }
@@ -95,6 +124,9 @@ impl Freshness {
 
     /// [`is_current`](Self::is_current), for a clock that was read already.
     pub(crate) fn is_current_at(&self, sample: &Sample, micros: u64) -> bool {
+        if let Some(partition) = self.partitions.get(sample.number as usize) {
+            return partition.is_current_at(sample, micros);
+        }
         // In this order: a link that was lost and found again in between has bumped the
         // generation before it could be heard again.
         self.hears_at(micros)
@@ -105,12 +137,16 @@ impl Freshness {
                 .all(|(slot, count)| self.counters[*slot as usize].load(Ordering::SeqCst) == *count)
     }
 
-    /// Whether pushes arrive, and are complete up to a moment less than L ago.
+    /// Whether pushes arrive, and are complete up to a moment less than L ago; in front of partitions,
+    /// those of each.
     pub fn hears(&self, now: Instant) -> bool {
         self.hears_at(micros(now))
     }
 
     fn hears_at(&self, micros: u64) -> bool {
+        if !self.partitions.is_empty() {
+            return self.partitions.iter().all(|partition| partition.hears_at(micros));
+        }
         micros < self.heard_until.load(Ordering::SeqCst)
     }
 
@@ -121,6 +157,10 @@ impl Freshness {
     pub fn changed(&self, name: &str) {
         if name.is_empty() {
             self.flushed();
+        } else if !self.partitions.is_empty() {
+            self.partitions
+                .iter()
+                .for_each(|partition| partition.changed(name));
         } else {
             self.counters[slot(name)].fetch_add(1, Ordering::SeqCst);
         }
@@ -129,6 +169,9 @@ impl Freshness {
     /// Everything has changed.
     pub fn flushed(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
+        self.partitions
+            .iter()
+            .for_each(|partition| partition.flushed());
     }
 
     /// Pushes arrive from now on; asked for at `since`, the server has confirmed it.
@@ -151,8 +194,14 @@ impl Freshness {
     }
 
     /// How long ago it was proved last that everything had been heard; `None` while nothing is
-    /// heard, zero where every change is made in this process.
+    /// heard, zero where every change is made in this process. In front of partitions it is that of
+    /// the one that lags most.
     pub fn lag(&self, now: Instant, staleness: Duration) -> Option<Duration> {
+        if !self.partitions.is_empty() {
+            let lags = self.partitions.iter();
+            let lags: Option<Vec<_>> = lags.map(|part| part.lag(now, staleness)).collect();
+            return lags?.into_iter().max();
+        }
         match self.heard_until.load(Ordering::SeqCst) {
             0 => None,
             u64::MAX => Some(Duration::ZERO),

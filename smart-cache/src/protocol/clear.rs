@@ -41,13 +41,26 @@ struct Wishes {
     /// Each key with the number of its newest wish: an acknowledgement settles only the wishes
     /// that were there when the command was sent.
     keys: HashMap<String, u64>,
+    /// Holds that are to end. A plain clear does not end them, so each is repeated as it is.
+    held: Vec<Release>,
     all: Option<u64>,
     newest: u64,
 }
 
+#[derive(Debug)]
+struct Release {
+    keys: Vec<String>,
+    writer: Arc<str>,
+    number: u64,
+}
+
 impl Wishes {
     fn len(&self) -> usize {
-        self.keys.len() + usize::from(self.all.is_some())
+        self.keys.len() + self.held_keys().count() + usize::from(self.all.is_some())
+    }
+
+    fn held_keys(&self) -> impl Iterator<Item = &String> {
+        self.held.iter().flat_map(|release| &release.keys)
     }
 }
 
@@ -128,7 +141,8 @@ impl PendingClears {
         const SHOWN: usize = 100;
         let wishes = self.wishes();
         let all = wishes.all.is_some().then(|| "everything".to_owned());
-        let mut names: Vec<String> = wishes.keys.keys().take(SHOWN).cloned().collect();
+        let names = wishes.keys.keys().chain(wishes.held_keys());
+        let mut names: Vec<String> = names.take(SHOWN).cloned().collect();
         names.sort_unstable();
         all.into_iter().chain(names).collect()
     }
@@ -140,10 +154,9 @@ impl PendingClears {
         }
         let wishes = self.wishes();
         wishes.all.is_some()
-            || target
-                .names()
-                .chain(dynamic)
-                .any(|name| wishes.keys.contains_key(&**name))
+            || target.names().chain(dynamic).any(|name| {
+                wishes.keys.contains_key(&**name) || wishes.held_keys().any(|key| **key == **name)
+            })
     }
 
     /// Remembers a clear that was not acknowledged and repeats it in the background.
@@ -152,17 +165,24 @@ impl PendingClears {
         wishes.newest += 1;
         let number = wishes.newest;
         match wish {
-            Wish::Keys(keys) | Wish::Expired(keys) | Wish::Held { keys, .. } => wishes
+            Wish::Keys(keys) | Wish::Expired(keys) => wishes
                 .keys
                 .extend(keys.iter().map(|key| (key.clone(), number))),
+            Wish::Held { keys, writer } => wishes.held.push(Release {
+                keys: keys.clone(),
+                writer: Arc::clone(writer),
+                number,
+            }),
             Wish::All => wishes.all = Some(number),
         }
-        if wishes.keys.len() > MOST_KEYS {
+        if wishes.len() > MOST_KEYS {
             tracing::error!(
-                keys = wishes.keys.len(),
+                keys = wishes.len(),
                 "too many unacknowledged clears: the whole namespace is cleared instead"
             );
             wishes.keys.clear();
+            // What is held stays so until the hold's own end.
+            wishes.held.clear();
             wishes.all = Some(number);
         }
         self.count.store(wishes.len(), Ordering::Release);
@@ -221,6 +241,10 @@ impl PendingClears {
         if !wishes.keys.is_empty() {
             commands.push(Wish::Keys(wishes.keys.keys().cloned().collect()));
         }
+        commands.extend(wishes.held.iter().map(|release| Wish::Held {
+            keys: release.keys.clone(),
+            writer: Arc::clone(&release.writer),
+        }));
         (commands, wishes.newest)
     }
 
@@ -228,13 +252,16 @@ impl PendingClears {
         let mut wishes = self.wishes();
         match wish {
             Wish::All => wishes.all = wishes.all.filter(|number| *number > newest),
-            Wish::Keys(keys) | Wish::Expired(keys) | Wish::Held { keys, .. } => {
+            Wish::Keys(keys) | Wish::Expired(keys) => {
                 for key in keys {
                     if wishes.keys.get(key).is_some_and(|number| *number <= newest) {
                         wishes.keys.remove(key);
                     }
                 }
             }
+            Wish::Held { writer, .. } => wishes
+                .held
+                .retain(|release| release.writer != *writer || release.number > newest),
         }
         self.count.store(wishes.len(), Ordering::Release);
     }
@@ -311,6 +338,32 @@ mod tests {
         );
         pending.acknowledged(&wish, newest + 1);
         assert!(!pending.distrusts(&target, &[]));
+    }
+
+    #[test]
+    fn a_hold_that_is_to_end_is_repeated_as_it_is_and_its_keys_distrusted() {
+        let pending = Arc::new(PendingClears::default());
+        let backend: Arc<dyn Backend> = Arc::new(crate::backend::off::OffBackend);
+        let held = |writer: &str| Wish::Held {
+            keys: vec!["k".to_owned(), "t".to_owned()],
+            writer: writer.into(),
+        };
+        pending.add(&held("a"), &backend);
+        pending.add(&held("b"), &backend);
+        assert_eq!(pending.len(), 4);
+        let target = Target::new("x", &["t"], b"");
+        assert!(pending.distrusts(&target, &[]));
+        let (commands, newest) = pending.snapshot();
+        let writers: Vec<_> = commands
+            .iter()
+            .map(|wish| matches!(wish, Wish::Held { .. }))
+            .collect();
+        assert_eq!(writers, [true, true]);
+        pending.acknowledged(&commands[0], newest);
+        assert!(pending.distrusts(&target, &[]), "the other writer's");
+        pending.acknowledged(&commands[1], newest);
+        assert!(!pending.distrusts(&target, &[]));
+        assert_eq!(pending.len(), 0);
     }
 
     #[test]

@@ -216,14 +216,18 @@ impl OpenWrite {
             .is_none_or(|own| Arc::ptr_eq(&own.inner, &cache.inner))
     }
 
-    fn distrusts(&self, cache: &SmartCache, target: &Target, dynamic: &[Arc<str>]) -> bool {
+    /// Whether it writes something of that name.
+    fn writes<'n, N: Iterator<Item = &'n str>>(
+        &self,
+        cache: &SmartCache,
+        names: impl Fn() -> N,
+    ) -> bool {
         let gathered = lock(&self.gathered);
-        let names = || target.names().chain(dynamic);
         let own = self.concerns(cache)
             && gathered
                 .levels
                 .iter()
-                .any(|level| names().any(|name| level.contains(&**name)));
+                .any(|level| names().any(|name| level.contains(name)));
         own || gathered
             .early
             .iter()
@@ -233,7 +237,7 @@ impl OpenWrite {
                     && match wish {
                         Wish::All => true,
                         Wish::Keys(keys) | Wish::Expired(keys) | Wish::Held { keys, .. } => {
-                            names().any(|name| keys.iter().any(|key| **key == **name))
+                            names().any(|name| keys.iter().any(|key| key == name))
                         }
                     }
             })
@@ -269,9 +273,14 @@ fn all_here() -> Vec<Arc<OpenWrite>> {
 
 /// Whether the running task has an open write of something that an answer depends on.
 pub(crate) fn distrusts(cache: &SmartCache, target: &Target, dynamic: &[Arc<str>]) -> bool {
-    all_here()
-        .iter()
-        .any(|write| write.distrusts(cache, target, dynamic))
+    let names = || target.names().chain(dynamic).map(|name| &**name);
+    all_here().iter().any(|write| write.writes(cache, names))
+}
+
+/// Whether the running task has an open write of what this key stands for.
+pub(crate) fn writes(cache: &SmartCache, key: &str) -> bool {
+    let name = || std::iter::once(key);
+    all_here().iter().any(|write| write.writes(cache, name))
 }
 
 /// Adds keys to the innermost open write; gives them back when none is open.

@@ -63,28 +63,35 @@ impl std::fmt::Debug for Digest {
     }
 }
 
-/// What of a token only a clear changes: the nonce of its last clear. A token that was expired since
-/// remembers it behind `~`; of any other it is its own nonce, and the namespace's token, which is
-/// never expired, stands for itself.
+/// What of a token only a clear changes: nonce and stamp as of its last clear. A token that was
+/// expired since remembers them behind `~`; of any other they are its own, and the namespace's token,
+/// which is never expired, stands for itself. The stamp belongs to it, for a ticket that is delivered
+/// twice mints its nonce again.
 pub(crate) fn origin(token: &[u8]) -> &[u8] {
-    let Some(rest) = token.strip_prefix(b":") else {
+    let Some(own) = token.strip_prefix(b":") else {
         return token;
     };
-    let Some(colon) = rest.iter().position(|byte| *byte == b':') else {
-        return token;
+    let (own, origin) = match own.iter().position(|byte| *byte == b'~') {
+        Some(at) => (&own[..at], &own[at + 1..]),
+        None => (own, own),
     };
-    let (nonce, stamp) = (&rest[..colon], &rest[colon + 1..]);
-    let (digits, origin) = match stamp.iter().position(|byte| *byte == b'~') {
-        Some(at) => (&stamp[..at], &stamp[at + 1..]),
-        None => (stamp, nonce),
-    };
-    let is_hex = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_hexdigit);
-    let is_stamp = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    if is_stamp && is_hex(nonce) && is_hex(origin) {
+    if is_minted(own) && is_minted(origin) {
         origin
     } else {
         token
     }
+}
+
+/// Whether this is `<nonce>:<stamp>`.
+fn is_minted(text: &[u8]) -> bool {
+    let Some(colon) = text.iter().position(|byte| *byte == b':') else {
+        return false;
+    };
+    let (nonce, stamp) = (&text[..colon], &text[colon + 1..]);
+    !nonce.is_empty()
+        && !stamp.is_empty()
+        && nonce.iter().all(u8::is_ascii_hexdigit)
+        && stamp.iter().all(u8::is_ascii_digit)
 }
 
 /// When a token was expired, by the server's clock in microseconds; `None` if it was not.
@@ -195,20 +202,22 @@ mod tests {
     #[test]
     fn a_token_that_was_expired_remembers_its_last_clear() {
         for (token, expected) in [
-            (":ab:12", "ab"),
-            (":cd:13~ab", "ab"),
+            (":ab:12", "ab:12"),
+            (":cd:13~ab:12", "ab:12"),
             ("id:ab:12", "id:ab:12"),
             (":ab:", ":ab:"),
             (":ab:1~", ":ab:1~"),
             (":ab:1x", ":ab:1x"),
             (":xy:1", ":xy:1"),
-            (":cd:13~xy", ":cd:13~xy"),
+            (":cd:13~xy:1", ":cd:13~xy:1"),
+            (":cd:13~ab", ":cd:13~ab"),
+            (":cd:13~ab:12~ab:12", ":cd:13~ab:12~ab:12"),
             ("!", "!"),
             ("", ""),
         ] {
             assert_eq!(origin(token.as_bytes()), expected.as_bytes(), "{token}");
         }
-        assert_eq!(expired_at(b":cd:13~ab"), Some(13));
+        assert_eq!(expired_at(b":cd:13~ab:12"), Some(13));
         assert_eq!(expired_at(b":cd:13"), None);
     }
 

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use super::{add, read};
 use tracing::Span;
 
+use crate::asked::Asked;
 use crate::audit::Verdict;
 use crate::backend::Stored;
 use crate::cache::SmartCache;
@@ -27,6 +28,9 @@ use crate::registry::Site;
 const UNANNOUNCED: usize = 128;
 /// Past this many occupied slots a handler counts among the others.
 const MOST_PROBES: usize = 64;
+
+/// Routes of one handler that are remembered.
+const MOST_ROUTES: usize = 8;
 
 /// On whose account a request is counted.
 #[derive(Debug, Clone, Copy)]
@@ -114,8 +118,7 @@ pub(crate) struct HandlerCounts {
     name: Box<str>,
     place: (Box<str>, u32),
     pub(crate) key: Arc<str>,
-    /// The path of the newest request that missed.
-    path: Mutex<Option<Box<str>>>,
+    seen: Mutex<SeenAt>,
     /// The newest [`Moment`], in microseconds; 0: never.
     asked: AtomicU64,
     /// Those that the local tier did not answer: a hit adds to one of the two.
@@ -137,6 +140,32 @@ pub(crate) struct HandlerCounts {
     audits: [AtomicU64; 3],
 }
 
+/// Where a handler was asked.
+#[derive(Debug, Default)]
+struct SeenAt {
+    /// The newest last.
+    routes: Vec<Box<str>>,
+    /// Of the newest request without a route: these are any number, so one stands for all.
+    path: Option<Box<str>>,
+}
+
+impl SeenAt {
+    fn route(&mut self, route: &str) {
+        if self.routes.iter().any(|known| **known == *route) {
+            return;
+        }
+        if self.routes.len() >= MOST_ROUTES {
+            self.routes.remove(0);
+        }
+        self.routes.push(route.into());
+    }
+
+    fn all(&self) -> Vec<String> {
+        let all = self.routes.iter().chain(&self.path);
+        all.map(|seen| String::from(&**seen)).collect()
+    }
+}
+
 impl HandlerCounts {
     fn new(of: &Origin<'_>) -> Self {
         Self {
@@ -145,7 +174,7 @@ impl HandlerCounts {
             name: of.name.into(),
             place: (of.place.0.into(), of.place.1),
             key: of.key.into(),
-            path: Mutex::new(None),
+            seen: Mutex::default(),
             asked: AtomicU64::new(0),
             far_hits: AtomicU64::new(0),
             local_hits: AtomicU64::new(0),
@@ -194,8 +223,16 @@ impl HandlerCounts {
     }
 
     /// Remembers where it was asked: only a miss has the time.
-    pub(crate) fn seen_at(&self, path: &str) {
-        *self.path.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.into());
+    pub(crate) fn seen_at(&self, asked: &Asked) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match &asked.route {
+            Some(route) => seen.route(route.as_str()),
+            None => {
+                let request = asked.form.in_words();
+                let path = request.split(['?', ' ']).next().unwrap_or_default();
+                seen.path = Some(path.into());
+            }
+        }
     }
 
     pub(crate) fn collapsed(&self, now: Moment) {
@@ -243,12 +280,11 @@ impl HandlerCounts {
             name: self.name.to_string(),
             place: (self.place.0.to_string(), self.place.1),
             key: self.key.to_string(),
-            path: self
-                .path
+            routes: self
+                .seen
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .as_deref()
-                .map(str::to_owned),
+                .all(),
             hits: read(&self.far_hits) + read(&self.local_hits),
             local_hits: read(&self.local_hits),
             misses: read(&self.misses),
@@ -289,8 +325,9 @@ pub struct HandlerStats {
     pub place: (String, u32),
     /// The template of its key.
     pub key: String,
-    /// The path of the newest request that missed, before any router has stripped a prefix.
-    pub path: Option<String>,
+    /// The routes whose requests have missed, as the router names them: `/product/{id}`; the newest
+    /// eight. Where no route was found (a fallback), the path of the newest request.
+    pub routes: Vec<String>,
     /// Requests answered from the cache.
     pub hits: u64,
     /// Those of them that the local tier answered, without a round trip.
@@ -359,6 +396,11 @@ impl HandlerStats {
         self.audits_different += other.audits_different;
         self.audits_unknown += other.audits_unknown;
         self.last_asked = self.last_asked.max(other.last_asked);
+        for route in &other.routes {
+            if !self.routes.contains(route) {
+                self.routes.push(route.clone());
+            }
+        }
     }
 }
 

@@ -3,10 +3,17 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::backend::{Backend, BoxFuture, Filling, Lease, Lookup, Reclaimed, Stored, Ticket};
+use self::values::Values;
+use crate::backend::{
+    Added, Backend, BoxFuture, Filling, Lease, Lookup, NewValue, Reclaimed, Stored, Ticket,
+    ValueStore,
+};
 use crate::error::BackendError;
 use crate::inspect::Inspect;
+use crate::local::Freshness;
 use crate::protocol::Target;
+
+mod values;
 
 /// How long a silent backend keeps waiting whoever brings no deadline: the default of
 /// `SMART_REDIS_TIMEOUT`.
@@ -23,11 +30,12 @@ pub enum Fault {
     Refuses,
     /// It answers nothing until the caller's patience ends, as when Redis is frozen.
     Silent,
-    /// Lookups work, clears are refused and have no effect.
+    /// Lookups work, clears are refused and have no effect; so are removals of values.
     RefusesClears,
     /// Clears take effect, but their acknowledgement is lost.
     LosesClearAnswers,
-    /// Lookups and tickets work, stores are refused, as when Redis is full.
+    /// Lookups and tickets work, stores are refused, as when Redis is full; of values all that
+    /// writes one.
     RefusesStores,
 }
 
@@ -58,8 +66,12 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct Failing {
     inner: Arc<dyn Backend>,
-    fault: Mutex<Fault>,
+    faults: Arc<Faults>,
 }
+
+/// What a failing backend, its blocking twin and its values do.
+#[derive(Debug, Default)]
+struct Faults(Mutex<Fault>);
 
 impl Failing {
     /// Works until it is told to [`fail`](Self::fail).
@@ -67,22 +79,24 @@ impl Failing {
     pub fn new(inner: Arc<dyn Backend>) -> Arc<Self> {
         Arc::new(Self {
             inner,
-            fault: Mutex::default(),
+            faults: Arc::default(),
         })
     }
 
     /// Fails like this from now on; [`Fault::None`] ends it. Calls under way are not touched.
     pub fn fail(&self, fault: Fault) {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+        *self.faults.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
+}
 
-    fn fault(&self) -> Fault {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner)
+impl Faults {
+    fn now(&self) -> Fault {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fails here if nothing at all gets through.
     async fn pass(&self, deadline: Instant) -> Result<(), BackendError> {
-        match self.fault() {
+        match self.now() {
             Fault::Refuses => Err(refused()),
             Fault::Silent => {
                 let began = Instant::now();
@@ -97,12 +111,12 @@ impl Failing {
         self.pass(Instant::now() + SILENCE).await
     }
 
-    async fn through_clear(
+    async fn clears<T>(
         &self,
-        clear: BoxFuture<'_, Result<(), BackendError>>,
-    ) -> Result<(), BackendError> {
+        clear: BoxFuture<'_, Result<T, BackendError>>,
+    ) -> Result<T, BackendError> {
         self.pass_soon().await?;
-        match self.fault() {
+        match self.now() {
             Fault::RefusesClears => Err(refused()),
             Fault::LosesClearAnswers => {
                 clear.await?;
@@ -110,6 +124,26 @@ impl Failing {
             }
             _ => clear.await,
         }
+    }
+
+    async fn stores<T>(
+        &self,
+        store: BoxFuture<'_, Result<T, BackendError>>,
+    ) -> Result<T, BackendError> {
+        self.pass_soon().await?;
+        match self.now() {
+            Fault::RefusesStores => Err(refused()),
+            _ => store.await,
+        }
+    }
+
+    /// Whatever neither stores nor clears.
+    async fn asks<T>(
+        &self,
+        question: BoxFuture<'_, Result<T, BackendError>>,
+    ) -> Result<T, BackendError> {
+        self.pass_soon().await?;
+        question.await
     }
 }
 
@@ -124,7 +158,7 @@ impl Backend for Failing {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Lookup, BackendError>> {
         Box::pin(async move {
-            self.pass(deadline).await?;
+            self.faults.pass(deadline).await?;
             self.inner.lookup(target, deadline).await
         })
     }
@@ -136,7 +170,7 @@ impl Backend for Failing {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Ticket, BackendError>> {
         Box::pin(async move {
-            self.pass(deadline).await?;
+            self.faults.pass(deadline).await?;
             self.inner.ticket(target, dynamic, deadline).await
         })
     }
@@ -147,13 +181,24 @@ impl Backend for Failing {
         lease: &'a Lease,
         filling: Filling<'a>,
     ) -> BoxFuture<'a, Result<Stored, BackendError>> {
-        Box::pin(async move {
-            self.pass_soon().await?;
-            if self.fault() == Fault::RefusesStores {
-                return Err(refused());
-            }
-            self.inner.store(target, lease, filling).await
-        })
+        Box::pin(self.faults.stores(self.inner.store(target, lease, filling)))
+    }
+
+    fn values(&self) -> Option<Arc<dyn ValueStore>> {
+        let inner = self.inner.values()?;
+        Some(Arc::new(Values::new(inner, Arc::clone(&self.faults))))
+    }
+
+    fn add_value<'a>(
+        &'a self,
+        target: &'a Target,
+        lease: &'a Lease,
+        value: NewValue<'a>,
+    ) -> BoxFuture<'a, Result<Added, BackendError>> {
+        Box::pin(
+            self.faults
+                .stores(self.inner.add_value(target, lease, value)),
+        )
     }
 
     fn renew<'a>(
@@ -161,10 +206,7 @@ impl Backend for Failing {
         target: &'a Target,
         lease: &'a Lease,
     ) -> BoxFuture<'a, Result<bool, BackendError>> {
-        Box::pin(async move {
-            self.pass_soon().await?;
-            self.inner.renew(target, lease).await
-        })
+        Box::pin(self.faults.asks(self.inner.renew(target, lease)))
     }
 
     fn release<'a>(
@@ -172,25 +214,23 @@ impl Backend for Failing {
         target: &'a Target,
         lease: &'a Lease,
     ) -> BoxFuture<'a, Result<(), BackendError>> {
-        Box::pin(async move {
-            self.pass_soon().await?;
-            self.inner.release(target, lease).await
-        })
+        Box::pin(self.faults.asks(self.inner.release(target, lease)))
     }
 
     fn discard<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<(), BackendError>> {
-        Box::pin(async move {
-            self.pass_soon().await?;
-            self.inner.discard(target).await
-        })
+        Box::pin(self.faults.asks(self.inner.discard(target)))
     }
 
     fn clear<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), BackendError>> {
-        Box::pin(self.through_clear(self.inner.clear(keys)))
+        Box::pin(self.faults.clears(self.inner.clear(keys)))
+    }
+
+    fn expire<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(self.faults.clears(self.inner.expire(keys)))
     }
 
     fn clear_all(&self) -> BoxFuture<'_, Result<(), BackendError>> {
-        Box::pin(self.through_clear(self.inner.clear_all()))
+        Box::pin(self.faults.clears(self.inner.clear_all()))
     }
 
     fn hold<'a>(
@@ -199,7 +239,7 @@ impl Backend for Failing {
         writer: &'a str,
         longest: Duration,
     ) -> BoxFuture<'a, Result<(), BackendError>> {
-        Box::pin(self.through_clear(self.inner.hold(keys, writer, longest)))
+        Box::pin(self.faults.clears(self.inner.hold(keys, writer, longest)))
     }
 
     fn unhold<'a>(
@@ -207,12 +247,12 @@ impl Backend for Failing {
         keys: &'a [String],
         writer: &'a str,
     ) -> BoxFuture<'a, Result<(), BackendError>> {
-        Box::pin(self.through_clear(self.inner.unhold(keys, writer)))
+        Box::pin(self.faults.clears(self.inner.unhold(keys, writer)))
     }
 
     fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, Reclaimed> {
         Box::pin(async move {
-            match self.pass_soon().await {
+            match self.faults.pass_soon().await {
                 Ok(()) => self.inner.reclaim(keys).await,
                 Err(_) => Reclaimed::default(),
             }
@@ -220,10 +260,7 @@ impl Backend for Failing {
     }
 
     fn sweep(&self) -> BoxFuture<'_, Result<u64, BackendError>> {
-        Box::pin(async move {
-            self.pass_soon().await?;
-            self.inner.sweep().await
-        })
+        Box::pin(self.faults.asks(self.inner.sweep()))
     }
 
     fn lease(&self) -> Duration {
@@ -231,17 +268,22 @@ impl Backend for Failing {
     }
 
     fn open(&self) -> BoxFuture<'_, Result<(), BackendError>> {
-        Box::pin(async move {
-            self.pass_soon().await?;
-            self.inner.open().await
-        })
+        Box::pin(self.faults.asks(self.inner.open()))
     }
 
     fn first_of_version(&self) -> BoxFuture<'_, Result<bool, BackendError>> {
-        Box::pin(async move {
-            self.pass_soon().await?;
-            self.inner.first_of_version().await
-        })
+        Box::pin(self.faults.asks(self.inner.first_of_version()))
+    }
+
+    /// A local tier in front of a failing backend would keep requests from it.
+    fn freshness(&self) -> Option<&Arc<Freshness>> {
+        None
+    }
+
+    fn blocking_twin(&self) -> Option<Arc<dyn Backend>> {
+        let inner = self.inner.blocking_twin()?;
+        let faults = Arc::clone(&self.faults);
+        Some(Arc::new(Self { inner, faults }))
     }
 
     fn inspect(&self) -> Option<&dyn Inspect> {
@@ -253,6 +295,6 @@ impl Backend for Failing {
     }
 
     fn is_available(&self) -> bool {
-        !matches!(self.fault(), Fault::Refuses | Fault::Silent) && self.inner.is_available()
+        !matches!(self.faults.now(), Fault::Refuses | Fault::Silent) && self.inner.is_available()
     }
 }

@@ -48,3 +48,55 @@ pub use clears::{assert_cached, assert_clears};
 pub use failing::{Failing, Fault};
 pub use recorder::{Recorder, Seen, recorded};
 pub use status::{Status, assert_bypass, assert_hit, assert_stored, status};
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// The methods that a source file declares in the block that begins with this line.
+    fn methods<'s>(source: &'s str, begins: &str) -> BTreeSet<&'s str> {
+        let (_, rest) = source.split_once(begins).expect("the block is there");
+        let (block, _) = rest.split_once("\n}\n").expect("it ends");
+        block
+            .lines()
+            .filter_map(|line| line.strip_prefix("    fn "))
+            .filter_map(|rest| rest.split(['(', '<']).next())
+            .collect()
+    }
+
+    /// A method with a body of its own in the trait is forgotten easily, and then a cache under test
+    /// behaves unlike the one in production.
+    #[test]
+    fn every_method_of_a_backend_and_of_a_store_is_passed_on() {
+        let backend = include_str!("../backend/mod.rs");
+        let values = include_str!("../backend/values.rs");
+        let backend = methods(backend, "\npub trait Backend");
+        let values = methods(values, "\npub trait ValueStore");
+        assert!(backend.contains("expire") && backend.contains("hold"));
+        assert!(values.contains("longest_value"));
+        for (source, begins, expected) in [
+            (
+                include_str!("recorder.rs"),
+                "\nimpl Backend for Recorder {",
+                &backend,
+            ),
+            (
+                include_str!("failing.rs"),
+                "\nimpl Backend for Failing {",
+                &backend,
+            ),
+            (
+                include_str!("recorder/values.rs"),
+                "\nimpl ValueStore for Values {",
+                &values,
+            ),
+            (
+                include_str!("failing/values.rs"),
+                "\nimpl ValueStore for Values {",
+                &values,
+            ),
+        ] {
+            assert_eq!(methods(source, begins), *expected, "{begins}");
+        }
+    }
+}

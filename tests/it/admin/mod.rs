@@ -230,7 +230,7 @@ async fn the_views_tell_what_is_true() {
         name.contains("admin") && handler["key"] == "product:{id}"
     });
     let product = product.unwrap();
-    assert_eq!(product["path"], "/product/1");
+    assert_eq!(product["routes"], serde_json::json!(["/product/{id}"]));
     assert_eq!(product["total"]["hits"], stats.hits);
     assert!(product["asked_ms"].as_u64().unwrap() > 1_700_000_000_000);
     let keys = json(&app, "/keys.json?search=duct").await;

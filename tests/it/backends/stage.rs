@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use smart_cache::backend::{
-    Backend, Filling, KeyValueBackend, KeyValueOptions, Lease, Lookup, MemoryBackend, RedisBackend,
-    RedisOptions, Stored, Ticket, ValueStore,
+    Backend, Filling, KeyValueBackend, KeyValueOptions, Lease, Lookup, MemoryBackend,
+    PartitionedBackend, RedisBackend, RedisOptions, Stored, Ticket, ValueStore,
 };
 use smart_cache::{BackendError, Target};
-use smart_cache_tests::harness::{RedisServer, eventually, namespace};
+use smart_cache_tests::harness::{RedisServer, eventually, namespace, valkey_server};
 
 use crate::stores::Stores;
 
@@ -17,6 +17,8 @@ use crate::stores::Stores;
 pub(super) enum Stage {
     Memory,
     Redis(Box<RedisServer>),
+    /// A private server, the namespace spread over several partitions.
+    Partitioned(Box<RedisServer>),
     Values(Arc<dyn Stores>),
 }
 
@@ -42,6 +44,16 @@ impl Stage {
         Self::Redis(Box::new(RedisServer::start().await))
     }
 
+    pub(super) async fn partitioned() -> Self {
+        Self::Partitioned(Box::new(RedisServer::start().await))
+    }
+
+    /// A private server of Valkey, where there is one.
+    pub(super) async fn valkey() -> Option<Self> {
+        let server = RedisServer::options().program(valkey_server()?);
+        Some(Self::Redis(Box::new(server.start().await)))
+    }
+
     /// A backend of this kind that shares nothing with others.
     pub(super) fn backend(&self) -> Subject {
         self.with(&Settings::default())
@@ -61,6 +73,14 @@ impl Stage {
                 options.settle = settings.settle;
                 options.max_variants = settings.max_variants;
                 Subject::at(&server.url(), options)
+            }
+            Self::Partitioned(server) => {
+                let mut options = options(&namespace());
+                options.lease = settings.lease;
+                options.settle = settings.settle;
+                options.max_variants = settings.max_variants;
+                let backend = PartitionedBackend::new(&server.url(), 4, options);
+                Subject(Arc::new(backend.unwrap()))
             }
             Self::Values(stores) => Subject::on(stores.store(&namespace()), settings),
         }

@@ -61,39 +61,6 @@ async fn a_database_that_does_not_exist_is_named() {
     );
 }
 
-/// What a user needs who may touch one namespace and do nothing else.
-#[tokio::test]
-async fn a_user_with_the_fewest_rights_is_enough() {
-    let ns = namespace();
-    let server = RedisServer::options()
-        .user(&format!(
-            "app on >secret resetkeys ~{{{ns}}}:* -@all +mget +get +set +del +unlink +evalsha +script|load \
-             +info +scan +sscan +hgetall +hset +hsetnx +hdel +exists +getrange +srem +sadd +scard +spop \
-             +sismember +pexpire +persist +pttl +time +select +ping"
-        ))
-        .start()
-        .await;
-    let url = format!("redis://app:secret@127.0.0.1:{}", server.port());
-    let app = App::at(&url, &ns).await;
-    let before = app.hit(1).await;
-    app.cache.clear("page:1").await.unwrap();
-    assert_ne!(app.hit(1).await.body, before.body);
-    app.cache.clear_all().await.unwrap();
-    app.hit(1).await;
-    // The client library tells its name and takes no for an answer.
-    let denied = server.cli(&["ACL", "LOG"]);
-    let denied: Vec<_> = denied
-        .lines()
-        .skip_while(|line| *line != "object")
-        .skip(1)
-        .step_by(2)
-        .collect();
-    assert!(
-        denied.iter().all(|object| object.starts_with("client")),
-        "{denied:?}"
-    );
-}
-
 /// Runs the probe against a server, trusting `authority` alone; what it prints.
 async fn probed(url: &str, authority: &str, requests: &[&str]) -> Vec<String> {
     let environment = [

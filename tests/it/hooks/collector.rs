@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use futures_util::FutureExt as _;
 use smart_cache::hooks::{Collector, clear_after_commit};
 use smart_cache::{SmartCache, clear_cache, clears_cache};
-use smart_cache_tests::harness::Gate;
+use smart_cache_tests::harness::{Gate, Log};
 
 use super::{asked_elsewhere, asked_here, fill, gone, shop};
 use crate::road::{HIT, STORED, every_kind, in_memory};
@@ -120,14 +120,18 @@ async fn a_page_that_was_filled_while_its_own_task_wrote_is_not_stored() {
 }
 
 #[tokio::test]
-async fn a_clear_inside_an_open_transaction_is_put_off_until_its_end() {
+async fn a_clear_inside_an_open_transaction_is_put_off_until_its_end_and_the_log_says_so() {
+    let (log, _guard) = Log::of_this_thread();
+    let too_early = || log.text().matches("which is too early").count();
     for commits in [true, false] {
+        let before = too_early();
         let cache = in_memory().await;
         let (app, _) = shop(&cache);
         fill(&app, &cache, &[1, 2]).await;
         let collector = Collector::of(&cache);
         cache.clear("product:1").await.unwrap();
         cache.clear_blocking("product:1").unwrap();
+        assert_eq!(too_early() - before, 2, "{}", log.text());
         assert_eq!(cache.stats().clears, 0);
         assert_eq!(asked_elsewhere(&app, 1).await, HIT);
         assert_eq!(asked_here(&app, 1).await, OPEN);

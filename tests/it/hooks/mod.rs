@@ -3,15 +3,11 @@
 mod collector;
 mod coverage;
 mod crashes;
-mod diesel;
-mod diesel_async;
-mod groups;
 mod holds;
 mod lag;
 mod models;
 mod outbox_postgres;
 mod outbox_sqlite;
-mod sea_orm;
 mod transactions;
 mod triggers;
 
@@ -20,6 +16,7 @@ use axum::routing::get as on_get;
 use axum::{Extension, Router};
 use smart_cache::{SmartCache, smart_cache};
 use smart_cache_tests::harness::{Gate, SqliteFile, eventually};
+use sqlx::mysql::MySqlPool;
 use sqlx::postgres::PgPool;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 
@@ -82,9 +79,9 @@ pub(crate) async fn gone(app: &Router, id: u64) {
 enum Products {
     Sqlite(SqlitePool),
     Postgres(PgPool),
+    MySql(MySqlPool),
 }
 
-const COUNT: &str = "SELECT count(*) FROM products WHERE category_id = $1";
 const NAME: &str = "SELECT name FROM products WHERE id = $1";
 
 impl Products {
@@ -100,23 +97,13 @@ impl Products {
                 .fetch_optional(pool)
                 .await
                 .unwrap(),
+            Self::MySql(pool) => sqlx::query_scalar("SELECT name FROM products WHERE id = ?")
+                .bind(id)
+                .fetch_optional(pool)
+                .await
+                .unwrap(),
         };
         found.unwrap_or_else(|| "none".to_owned())
-    }
-
-    async fn count(&self, category: i64) -> i64 {
-        match self {
-            Self::Sqlite(pool) => sqlx::query_scalar(COUNT)
-                .bind(category)
-                .fetch_one(pool)
-                .await
-                .unwrap(),
-            Self::Postgres(pool) => sqlx::query_scalar(COUNT)
-                .bind(category)
-                .fetch_one(pool)
-                .await
-                .unwrap(),
-        }
     }
 }
 

@@ -72,3 +72,74 @@ async fn every_handler_counts_its_own_requests() {
         );
     }
 }
+
+#[smart_cache("mounted:{id}")]
+async fn mounted(Path(id): Path<String>) -> String {
+    id
+}
+
+#[smart_cache("fallback")]
+async fn fallback() -> &'static str {
+    "nothing here"
+}
+
+#[tokio::test]
+async fn a_handler_tells_at_which_routes_it_was_asked_and_never_which_paths() {
+    let cache = crate::road::in_memory().await;
+    let app = Router::new()
+        .route("/one/{id}", on_get(one))
+        .route("/api/one/{id}", on_get(one))
+        .fallback(fallback)
+        .layer(Extension(cache.clone()));
+    for path in ["/one/a", "/one/b", "/api/one/a", "/one/c"] {
+        get(&app, path).await;
+    }
+    let ones = line(&cache, "one:{id}");
+    assert_eq!(ones.routes, ["/one/{id}", "/api/one/{id}"]);
+    get(&app, "/nowhere").await;
+    get(&app, "/nowhere/else?a=b").await;
+    assert_eq!(line(&cache, "fallback").routes, ["/nowhere/else"]);
+    let app = Router::new()
+        .nest("/shelf", Router::new().route("/{id}", on_get(mounted)))
+        .layer(Extension(cache.clone()));
+    get(&app, "/shelf/7").await;
+    assert_eq!(line(&cache, "mounted:{id}").routes, ["/shelf/{id}"]);
+}
+
+#[tokio::test]
+async fn a_layer_tells_its_routes_too() {
+    let cache = crate::road::in_memory().await;
+    let page = async |Path(id): Path<String>| id;
+    let app = Router::new()
+        .route("/page/{id}", on_get(page))
+        .layer(smart_cache::layer("site"))
+        .layer(Extension(cache.clone()));
+    get(&app, "/page/7").await;
+    assert_eq!(line(&cache, "site").routes, ["/page/{id}"]);
+}
+
+/// What other processes report: names, routes and reasons, also of handlers that this program has
+/// not.
+#[tokio::test]
+async fn the_fleet_tells_of_every_processs_handlers_by_name_route_and_reason() {
+    let server = smart_cache_tests::harness::RedisServer::start().await;
+    let other = crate::road::redis_at(&server.url()).build().await.unwrap();
+    let app = Router::new()
+        .route("/two/{id}", on_get(two))
+        .layer(Extension(other.clone()));
+    get(&app, "/two/gone").await;
+    get(&app, "/two/here").await;
+    let reader = crate::road::redis_at(&server.url()).build().await.unwrap();
+    let told = smart_cache_tests::harness::eventually("the report", async || {
+        let mut fleet = reader.fleet().await.unwrap();
+        fleet.retain(|process| !process.own && process.total.requests() == 2);
+        fleet.pop()
+    })
+    .await;
+    let twos = &told.handlers[0];
+    assert!(twos.handler.ends_with("handlers::two"), "{told:?}");
+    assert_eq!(twos.key, "two:{id}");
+    assert_eq!(twos.routes, ["/two/{id}"]);
+    assert_eq!(twos.total.bypasses, [("status".to_owned(), 1)]);
+    assert_eq!(twos.total.misses, 1);
+}

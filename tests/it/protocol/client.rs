@@ -30,6 +30,8 @@ pub(super) struct Settings {
     pub(super) settle_ms: u64,
     pub(super) lease_ms: u64,
     pub(super) variants: u64,
+    /// Mint as if nobody held anything: the negative control for clears during a hold.
+    pub(super) blind_to_holds: bool,
 }
 
 impl Settings {
@@ -38,6 +40,7 @@ impl Settings {
         settle_ms: 0,
         lease_ms: 60_000,
         variants: 100,
+        blind_to_holds: false,
     };
 }
 
@@ -146,6 +149,14 @@ impl Client {
         format!("{}h:{key}", self.prefix)
     }
 
+    /// What TICKET and STORE look at before they mint.
+    fn holds_of<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Vec<String> {
+        if self.settings.blind_to_holds {
+            return Vec::new();
+        }
+        keys.map(|key| self.holds(key)).collect()
+    }
+
     /// The namespace's token, the key's, the tags'.
     fn static_tokens(&self, page: &Page) -> Vec<String> {
         let names = std::iter::once("").chain(page.keys.iter().map(String::as_str));
@@ -194,24 +205,33 @@ impl Client {
 
     /// TICKET of a server that may refuse it.
     pub(super) async fn try_ticket(&mut self, page: &Page, nonce: &str) -> RedisResult<Ticket> {
+        let listed = self.listed(page).await;
+        self.ticket_listing(page, nonce, &listed).await
+    }
+
+    /// TICKET with the tags of an entry that was seen at some time.
+    pub(super) async fn ticket_listing(
+        &mut self,
+        page: &Page,
+        nonce: &str,
+        listed: &[String],
+    ) -> RedisResult<Ticket> {
         let statics = self.static_tokens(page);
-        let dynamic: Vec<String> = self
-            .listed(page)
-            .await
-            .iter()
-            .map(|tag| self.token(tag))
-            .collect();
+        let dynamic: Vec<String> = listed.iter().map(|tag| self.token(tag)).collect();
+        let holds = self.holds_of(page.keys.iter().chain(listed).map(String::as_str));
         let script = self.scripts.ticket.clone();
         let mut call = script.key(self.entry(page));
         call.key(self.lease(page))
             .key(self.clock())
             .key(&statics)
-            .key(&dynamic);
+            .key(&dynamic)
+            .key(&holds);
         call.arg(&self.server_id)
             .arg(nonce)
             .arg(self.settings.lease_ms)
             .arg(statics.len())
-            .arg(UNUSED_LIFE_MS);
+            .arg(UNUSED_LIFE_MS)
+            .arg(statics.len() + dynamic.len());
         let answer: Vec<Value> = call.invoke_async(&mut self.connection).await?;
         Ok(match text(&answer[0]).as_str() {
             "H" => Ticket::Filled(Entry::after_digests(&text(&answer[1])).1),
@@ -272,7 +292,8 @@ impl Client {
             .key(self.clock())
             .key(self.index(page))
             .key(&statics)
-            .key(&names);
+            .key(&names)
+            .key(self.holds_of(dynamic.iter().copied()));
         call.arg(&grant.lease)
             .arg(&grant.digest)
             .arg(Entry::head_and_body(&dynamic, body));
@@ -281,7 +302,9 @@ impl Client {
             .arg(statics.len())
             .arg(nonce())
             .arg(UNUSED_LIFE_MS);
-        call.arg(&page.id).arg(self.settings.variants);
+        call.arg(&page.id)
+            .arg(self.settings.variants)
+            .arg(statics.len() + names.len());
         let answer: Vec<Value> = call.invoke_async(&mut self.connection).await?;
         Ok(match from_redis_value::<i64>(answer[0].clone())? {
             1 => Stored::Yes {
@@ -307,6 +330,19 @@ impl Client {
             del.arg(self.token(key));
         }
         self.run::<()>(del).await.unwrap();
+    }
+
+    /// EXPIRE: a soft clear.
+    pub(super) async fn expire(&mut self, keys: &[&str]) {
+        let script = self.scripts.expire.clone();
+        let mut call = script.key(self.clock());
+        for key in keys {
+            call.key(self.token(key));
+        }
+        call.arg(nonce())
+            .invoke_async::<()>(&mut self.connection)
+            .await
+            .unwrap();
     }
 
     /// ADOPT of a namespace that another incarnation left; says whether it was still that one's.

@@ -2,7 +2,7 @@
 
 use smart_cache_tests::harness::RedisServer;
 
-use super::client::{Client, Page, Stored, Ticket};
+use super::client::{Client, NOON, Page, Stored, Ticket};
 
 const LONG: u64 = 1_000_000;
 
@@ -99,14 +99,12 @@ async fn two_holds_and_a_plain_clear_between_and_one_writer_dies() {
     client.hold("page", "a", LONG).await;
     client.hold("page", "b", LONG).await;
     client.clear(&["page"]).await;
-    // The clear took the mark away, so a reader fills with the row from before both commits.
-    assert_eq!(client.fill(&page, "old").await, Stored::Yes { ttl: 0 });
-    client.unhold("page", "a").await;
     assert_eq!(
-        client.served(&page).await,
-        None,
-        "the release outlaws it and marks the key again"
+        client.ticket(&page).await,
+        Ticket::Held,
+        "the clear took the mark, and the writes are open"
     );
+    client.unhold("page", "a").await;
     assert_eq!(client.ticket(&page).await, Ticket::Held);
     // The second writer commits and dies.
     client.expire_holds("page").await;
@@ -115,27 +113,99 @@ async fn two_holds_and_a_plain_clear_between_and_one_writer_dies() {
 }
 
 #[tokio::test]
-async fn a_plain_clear_ends_a_hold_early_and_the_release_still_outlaws_what_came_in() {
+async fn a_plain_clear_does_not_end_a_hold_and_the_ticket_marks_the_key_again() {
     let server = RedisServer::start().await;
     let (mut client, page) = client_and_page(&server).await;
-    client.hold("page", "a", LONG).await;
-    client.clear(&["page"]).await;
-    assert_eq!(client.fill(&page, "old").await, Stored::Yes { ttl: 0 });
-    client.unhold("page", "a").await;
-    assert_eq!(client.served(&page).await, None);
+    for held in ["page", "tag"] {
+        client.hold(held, "a", LONG).await;
+        client.clear(&[held]).await;
+        let token = client.token(held);
+        assert_eq!(client.value(&token).await, None, "a clear is one DEL");
+        assert_eq!(client.ticket(&page).await, Ticket::Held);
+        assert_eq!(client.value(&token).await.as_deref(), Some("!"));
+        let left = client.ttl(&token).await;
+        assert!(
+            (LONG as i64 - 60_000..=LONG as i64).contains(&left),
+            "{left}"
+        );
+        client.unhold(held, "a").await;
+        assert_eq!(client.fill(&page, "new").await, Stored::Yes { ttl: 0 });
+    }
 }
 
-/// The one schedule that a hold does not cover: its mark was cleared by another, and its writer
-/// dies before it can release. What remains is settle, counted from that clear.
+/// The mark can be evicted as well, and the namespace can begin a new life.
 #[tokio::test]
-async fn a_plain_clear_during_a_hold_whose_writer_dies_is_left_to_settle() {
+async fn nothing_that_takes_the_mark_alone_ends_a_hold() {
     let server = RedisServer::start().await;
     let (mut client, page) = client_and_page(&server).await;
-    client.settings.settle_ms = 60_000;
+    client.hold("page", "a", LONG).await;
+    let (token, clock) = (client.token("page"), client.clock());
+    client.lose(&token).await;
+    client.lose(&clock).await;
+    assert_eq!(client.ticket(&page).await, Ticket::Held);
+    client.clear(&["", "page"]).await;
+    assert_eq!(client.ticket(&page).await, Ticket::Held);
+    client.unhold("page", "a").await;
+    assert_eq!(client.fill(&page, "new").await, Stored::Yes { ttl: 0 });
+}
+
+#[tokio::test]
+async fn a_hold_that_is_over_keeps_nobody_from_minting() {
+    let server = RedisServer::start().await;
+    let mut client = Client::with_test_time(&server).await;
+    let page = Page::new("page", &["tag"]);
+    assert_eq!(client.fill(&page, "old").await, Stored::Yes { ttl: 0 });
+    client.hold("page", "a", 5_000).await;
+    client.clear(&["page"]).await;
+    client.set_time(NOON + 4_999_000).await;
+    assert_eq!(client.ticket(&page).await, Ticket::Held);
+    client.clear(&["page"]).await;
+    client.set_time(NOON + 5_000_000).await;
+    assert_eq!(client.fill(&page, "new").await, Stored::Yes { ttl: 0 });
+}
+
+/// The writer commits and dies, and somebody clears the key meanwhile.
+#[tokio::test]
+async fn a_plain_clear_during_a_hold_whose_writer_dies_leaves_nothing() {
+    let server = RedisServer::start().await;
+    let (mut client, page) = client_and_page(&server).await;
     client.hold("page", "a", LONG).await;
     client.clear(&["page"]).await;
-    assert_eq!(client.fill(&page, "old").await, Stored::Yes { ttl: 60_000 });
+    assert_eq!(client.ticket(&page).await, Ticket::Held);
     client.expire_holds("page").await;
-    let hit = client.lookup(&page).await.unwrap();
-    assert!(!hit.for_ever);
+    assert_eq!(client.fill(&page, "new").await, Stored::Yes { ttl: 0 });
+}
+
+#[tokio::test]
+async fn a_tag_that_is_found_while_a_write_holds_it_is_not_minted() {
+    let server = RedisServer::start().await;
+    let (mut client, page) = client_and_page(&server).await;
+    client.clear(&["page"]).await;
+    let grant = client.ticket(&page).await.granted();
+    client.hold("found", "a", LONG).await;
+    client.clear(&["found"]).await;
+    let stored = client.store_with(&page, &grant, &["found"], "old").await;
+    assert_eq!(stored, Stored::TooYoung);
+    let token = client.token("found");
+    assert_eq!(client.value(&token).await.as_deref(), Some("!"));
+    // The next request knows of no list, and its store is refused as well.
+    let grant = client.ticket(&page).await.granted();
+    let stored = client.store_with(&page, &grant, &["found"], "old").await;
+    assert_eq!(stored, Stored::TooYoung);
+    client.unhold("found", "a").await;
+    assert_eq!(client.value(&token).await, None);
+}
+
+#[tokio::test]
+async fn something_else_in_the_place_of_the_holds_is_no_hold() {
+    let server = RedisServer::start().await;
+    let (mut client, page) = client_and_page(&server).await;
+    let token = client.token("page");
+    let foreign = token.replace("t:page", "h:page");
+    client
+        .run::<()>(redis::Cmd::set(&foreign, "text"))
+        .await
+        .unwrap();
+    client.clear(&["page"]).await;
+    assert_eq!(client.fill(&page, "new").await, Stored::Yes { ttl: 0 });
 }

@@ -5,6 +5,7 @@
 //! crate does is shown elsewhere.
 //!
 //! - `table`: every order of readers, writers and accidents, against the ways of others that fail.
+//! - `model`: the scripts do what the model of `tests/model` says, step by step.
 //! - the rest: single schedules that once went wrong somewhere, each a test of its own.
 
 mod client;
@@ -13,6 +14,7 @@ mod dynamic_tags;
 mod holds;
 mod leases;
 mod memory;
+mod model;
 mod refusals;
 mod replay;
 mod restarts;

@@ -239,6 +239,8 @@ pub(super) struct Variation {
     pub(super) dynamic: bool,
     /// Do not notice that the server is another one: the negative control for restarts.
     pub(super) no_identity: bool,
+    /// Mint tokens without a look at the holds: the negative control for clears during a hold.
+    pub(super) blind_to_holds: bool,
 }
 
 /// The tag that readers find when the variation is `dynamic`.
@@ -249,10 +251,20 @@ impl Tokens {
         let id = server_id(&mut connection).await;
         let mut client = Client::on(connection, "table", id, Time::Server);
         client.settings.settle_ms = variation.settle_ms;
+        client.settings.blind_to_holds = variation.blind_to_holds;
         Self {
             client,
             page: Page::new("page", &["tag"]),
             variation,
+        }
+    }
+
+    /// What writers clear and hold.
+    fn written(&self) -> &'static str {
+        if self.variation.dynamic {
+            FOUND
+        } else {
+            "page"
         }
     }
 }
@@ -299,12 +311,7 @@ impl Strategy for Tokens {
     }
 
     async fn clear(&mut self) {
-        let written = if self.variation.dynamic {
-            FOUND
-        } else {
-            "page"
-        };
-        self.client.clear(&[written]).await;
+        self.client.clear(&[self.written()]).await;
     }
 
     async fn evict(&mut self, choice: usize) {
@@ -351,14 +358,14 @@ impl Strategy for Tokens {
     }
 
     async fn hold(&mut self, writer: &str) {
-        self.client.hold("page", writer, 60_000).await;
+        self.client.hold(self.written(), writer, 60_000).await;
     }
 
     async fn unhold(&mut self, writer: &str) {
-        self.client.unhold("page", writer).await;
+        self.client.unhold(self.written(), writer).await;
     }
 
     async fn holds_end(&mut self) {
-        self.client.expire_holds("page").await;
+        self.client.expire_holds(self.written()).await;
     }
 }

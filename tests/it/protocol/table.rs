@@ -206,6 +206,41 @@ async fn a_writer_that_dies_before_its_clear_is_healed_by_its_hold() {
     .await;
 }
 
+/// Schedule 13 in every order: a clear is one DEL, which takes the mark of a hold as well. Whoever
+/// mints looks at the holds then, so the key stays held and the writer may die.
+#[tokio::test]
+async fn a_plain_clear_or_an_eviction_during_a_hold_does_not_end_it() {
+    let server = RedisServer::start().await;
+    let dying: &[Step] = &[Step::Hold, Step::Commit, Step::HoldsEnd];
+    let writer: &[Step] = &[Step::Hold, Step::Commit, Step::Unhold];
+    let dynamic = Variation {
+        dynamic: true,
+        old_tokens: true,
+        ..Variation::default()
+    };
+    let crowds: [(&[&'static [Step]], Variation); 4] = [
+        (&[READER, dying, &[Step::Clear]], Variation::default()),
+        (
+            &[READER, READER, writer, dying, &[Step::Clear]],
+            Variation::default(),
+        ),
+        (
+            &[READER, READER, dying, &[Step::Evict]],
+            Variation::default(),
+        ),
+        (&[READER, READER, dying, &[Step::Clear]], dynamic),
+    ];
+    for (actors, variation) in crowds {
+        tokens_hold(&server, actors, variation).await;
+        let blind = Variation {
+            blind_to_holds: true,
+            ..variation
+        };
+        let tally = tokens(&server, actors, blind).await;
+        assert!(tally.stale > 0, "minting without a look: {tally:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_crowd_that_finds_its_tag_while_it_runs_in_every_accident() {
     let server = RedisServer::start().await;

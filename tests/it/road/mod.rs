@@ -146,8 +146,8 @@ pub(crate) async fn stored(cache: &SmartCache, answers: u64) {
     .await;
 }
 
-/// Every kind of cache: in memory, on a server, and on a server with the local tier in front. The
-/// server lives as long as the list.
+/// Every kind of cache: in memory, on a server, on a server with the local tier in front, and the same
+/// in several partitions. The server lives as long as the list.
 pub(crate) async fn every_kind() -> (Vec<SmartCache>, RedisServer) {
     let server = RedisServer::start().await;
     let far = redis_at(&server.url()).build().await.unwrap();
@@ -155,5 +155,10 @@ pub(crate) async fn every_kind() -> (Vec<SmartCache>, RedisServer) {
         .namespace("near")
         .local_capacity(64 << 20);
     let near = near.build().await.unwrap();
-    (vec![in_memory().await, far, near], server)
+    let spread = redis_at(&server.url())
+        .namespace("spread")
+        .partitions(3)
+        .local_capacity(64 << 20);
+    let spread = spread.build().await.unwrap();
+    (vec![in_memory().await, far, near, spread], server)
 }

@@ -13,7 +13,7 @@ use smart_cache_tests::harness::{MariaDbServer, MemcachedServer, PostgresServer}
 use tempfile::TempDir;
 
 /// A loaded machine does not trip over it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Makes stores of values; it keeps whatever they need alive.
 pub(crate) trait Stores: Send + Sync {

@@ -70,6 +70,25 @@ async fn a_value_is_computed_once_until_its_key_or_tag_is_cleared() {
     assert_eq!(profile(&db, 8).await.run, 5);
 }
 
+#[smart_cached("profile:{id}", tags("profiles"), cache = "written")]
+async fn written(#[key(ignore)] db: &Db, id: u64) -> u64 {
+    id * 100 + db.run()
+}
+
+#[tokio::test]
+async fn a_function_of_a_key_that_its_task_is_writing_runs_every_time() {
+    let (cache, db) = (named("written").await, Db::default());
+    assert_eq!(written(&db, 7).await, 701);
+    for key in ["profile:7", "profiles"] {
+        let runs = db.0.load(Ordering::SeqCst);
+        let collector = smart_cache::hooks::Collector::of(&cache);
+        collector.add(key);
+        assert_eq!(written(&db, 7).await, 701 + runs);
+        collector.discard();
+        assert_eq!(written(&db, 7).await, 701);
+    }
+}
+
 type Outcome<T> = Result<T, String>;
 
 #[smart_cached("result:{id}", cache = "results")]

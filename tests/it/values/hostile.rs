@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use smart_cache::Timeout::{Default, Never};
 use smart_cache::{BackendError, CacheError};
 
@@ -102,6 +102,31 @@ async fn numbers_of_any_kind_come_back(stage: &Stage) {
     assert_eq!(values.get::<i64>("u64").await.unwrap(), None);
 }
 
+async fn options_within_options_are_told_apart(stage: &Stage) {
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Nested {
+        inner: Option<Option<Vec<Option<u8>>>>,
+    }
+    let values = stage.values().await;
+    let all: [Option<Option<Option<u8>>>; 4] =
+        [None, Some(None), Some(Some(None)), Some(Some(Some(7)))];
+    for (n, value) in all.iter().enumerate() {
+        let key = format!("{n}");
+        values.set(&key, value, Default).await.unwrap();
+        assert_eq!(values.get(&key).await.unwrap(), Some(*value), "{value:?}");
+        let tagged = values.get_or_set(format!("t{n}")).tags("t");
+        assert_eq!(tagged.compute(async || *value).await.unwrap(), *value);
+        let kept = values.get_or_set(format!("t{n}")).tags("t");
+        let kept = kept.compute(async || -> Option<Option<Option<u8>>> { panic!("{value:?}") });
+        assert_eq!(kept.await.unwrap(), *value);
+    }
+    for inner in [None, Some(None), Some(Some(vec![None, Some(0)]))] {
+        let nested = Nested { inner };
+        values.set("nested", &nested, Default).await.unwrap();
+        assert_eq!(values.get("nested").await.unwrap(), Some(nested));
+    }
+}
+
 async fn a_value_that_cannot_be_written_is_an_error(stage: &Stage) {
     struct Refuses;
     impl Serialize for Refuses {
@@ -146,6 +171,7 @@ on_each_store!(
     any_text_is_a_key,
     an_empty_key_is_an_error_everywhere,
     numbers_of_any_kind_come_back,
+    options_within_options_are_told_apart,
     a_value_that_cannot_be_written_is_an_error,
     maps_with_any_keys_come_back,
     a_value_of_a_hundred_megabytes_is_kept_or_refused,

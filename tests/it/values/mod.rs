@@ -10,14 +10,17 @@ mod counters;
 mod fragments;
 mod functions;
 mod hostile;
+mod killed;
 mod kv_server;
 mod named;
 mod off;
 mod outage;
+mod processes;
 mod redis_only;
 mod sealed;
 pub(crate) mod stage;
 mod times;
+mod transactions;
 mod versions;
 
 /// Makes a test for each store of every check that is listed; one that is not is dead code. A new
@@ -26,6 +29,7 @@ macro_rules! on_each_store {
     ($($check:ident),* $(,)?) => {
         $crate::values::each! { $($check),* => {
             redis: $crate::values::stage::Stage::redis().await;
+            partitioned: $crate::values::stage::Stage::partitioned().await;
             memory: $crate::values::stage::Stage::Memory;
             sqlite: $crate::values::stage::Stage::Stores($crate::stores::sqlite());
             file: $crate::values::stage::Stage::Stores($crate::stores::file());

@@ -15,7 +15,7 @@ async fn at(server: RedisServer) -> (Stage, SmartCache, String) {
 
 fn server(stage: &Stage) -> &RedisServer {
     match stage {
-        Stage::Redis(server) => server,
+        Stage::Redis(server) | Stage::Partitioned(server) => server,
         Stage::Memory | Stage::Stores(_) => panic!("not a server"),
     }
 }

@@ -15,6 +15,8 @@ pub(crate) enum Stage {
     Memory,
     /// A private server, which caches of one namespace share.
     Redis(Box<RedisServer>),
+    /// A private server, its namespaces spread over several partitions.
+    Partitioned(Box<RedisServer>),
     /// A store of values, with the low-level API and responses on it.
     Stores(Arc<dyn Stores>),
 }
@@ -24,10 +26,14 @@ impl Stage {
         Self::Redis(Box::new(RedisServer::start().await))
     }
 
+    pub(crate) async fn partitioned() -> Self {
+        Self::Partitioned(Box::new(RedisServer::start().await))
+    }
+
     /// Whether keys can be listed at all.
     pub(crate) fn lists_names(&self) -> bool {
         match self {
-            Self::Memory | Self::Redis(_) => true,
+            Self::Memory | Self::Redis(_) | Self::Partitioned(_) => true,
             Self::Stores(stores) => stores.lists_names(),
         }
     }
@@ -53,6 +59,10 @@ impl Stage {
         match self {
             Self::Memory => builder.backend(BackendKind::Memory),
             Self::Redis(server) => builder.backend(BackendKind::Redis).url(&server.url()),
+            Self::Partitioned(server) => builder
+                .backend(BackendKind::Redis)
+                .partitions(3)
+                .url(&server.url()),
             Self::Stores(stores) => {
                 let name = namespace();
                 let (entries, values) = (stores.store(&format!("{name}-e")), stores.store(&name));

@@ -24,6 +24,10 @@ pub struct Certificates {
     pub client: PathBuf,
     /// The client's private key.
     pub client_key: PathBuf,
+    /// A client's certificate that was only ever valid long ago.
+    pub expired_client: PathBuf,
+    /// Its private key.
+    pub expired_client_key: PathBuf,
 }
 
 impl Certificates {
@@ -48,10 +52,16 @@ impl Certificates {
         let issuer = Issuer::new(params, key);
 
         let (lasting, past) = (2000..4000, 2000..2001);
-        let server_auth = ExtendedKeyUsagePurpose::ServerAuth;
-        let (server, server_key) = signed(&issuer, server_auth.clone(), lasting.clone());
-        let (expired, expired_key) = signed(&issuer, server_auth, past);
-        let (client, client_key) = signed(&issuer, ExtendedKeyUsagePurpose::ClientAuth, lasting);
+        let client_auth = [ExtendedKeyUsagePurpose::ClientAuth];
+        // The nodes of a cluster are each other's clients.
+        let server_auth = [
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        let (server, server_key) = signed(&issuer, &server_auth, lasting.clone());
+        let (expired, expired_key) = signed(&issuer, &server_auth, past.clone());
+        let (client, client_key) = signed(&issuer, &client_auth, lasting);
+        let (expired_client, expired_client_key) = signed(&issuer, &client_auth, past);
         Self {
             authority: write(folder, "authority.pem", &authority.pem()),
             server: write(folder, "server.pem", &server),
@@ -60,6 +70,8 @@ impl Certificates {
             expired_key: write(folder, "expired.key", &expired_key),
             client: write(folder, "client.pem", &client),
             client_key: write(folder, "client.key", &client_key),
+            expired_client: write(folder, "expired-client.pem", &expired_client),
+            expired_client_key: write(folder, "expired-client.key", &expired_client_key),
         }
     }
 }
@@ -67,14 +79,14 @@ impl Certificates {
 /// One certificate under the authority, and its key.
 fn signed(
     issuer: &Issuer<'_, KeyPair>,
-    purpose: ExtendedKeyUsagePurpose,
+    purposes: &[ExtendedKeyUsagePurpose],
     years: std::ops::Range<i32>,
 ) -> (String, String) {
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let mut params = CertificateParams::new(names).expect("both are legal names");
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![purpose];
+    params.extended_key_usages = purposes.to_vec();
     params.not_before = rcgen::date_time_ymd(years.start, 1, 1);
     params.not_after = rcgen::date_time_ymd(years.end, 1, 1);
     let key = KeyPair::generate().expect("a key");

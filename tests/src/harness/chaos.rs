@@ -263,6 +263,15 @@ impl Chaos {
         self.shared.change(|rules| rules.refusing = false);
     }
 
+    /// Forgets what was to become of single messages: losses, captures and holds that have not met one.
+    pub fn forget(&self) {
+        self.shared.change(|rules| {
+            rules.losses.clear();
+            rules.captures.clear();
+            rules.holds.clear();
+        });
+    }
+
     /// Holds everything that the server says back for so long.
     pub fn delay(&self, by: Duration) {
         self.shared.change(|rules| rules.delay = by);

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod chaos;
+mod cluster;
 mod daemon;
 mod flags;
 mod gate;
@@ -18,11 +19,14 @@ mod random;
 mod redis_options;
 mod redis_server;
 mod resp;
+mod sentinels;
 mod sqlite;
+mod valkey;
 mod wait;
 
 pub use certificates::Certificates;
 pub use chaos::{Captured, Chaos, Direction, Held, Loss, Replay};
+pub use cluster::{Cluster, ClusterOptions};
 pub use flags::{number_after, text_after};
 pub use gate::Gate;
 pub use http::{Client, Served, serve};
@@ -37,5 +41,7 @@ pub use process::{Program, workspace_program};
 pub use random::Random;
 pub use redis_options::RedisOptions;
 pub use redis_server::RedisServer;
+pub use sentinels::Sentinels;
 pub use sqlite::{SqliteFile, sqlite3};
+pub use valkey::valkey_server;
 pub use wait::{DEADLINE, eventually, within};

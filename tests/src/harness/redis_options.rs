@@ -1,7 +1,9 @@
 //! What a private Redis server should be like.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
+use super::certificates::Certificates;
 use super::redis_server::RedisServer;
 
 /// Options of a [`RedisServer`], from none (a bare server without persistence) upwards.
@@ -23,6 +25,13 @@ pub struct RedisOptions {
     lines: Vec<String>,
     pub(super) password: Option<String>,
     pub(super) listen: Listen,
+    /// The program that is started; `redis-server` when there is none.
+    pub(super) program: Option<PathBuf>,
+    /// A node of a cluster, which listens on a second port for the others.
+    pub(super) cluster: bool,
+    pub(super) sentinel: bool,
+    /// What it shows over TLS; made for it when there is none.
+    pub(super) certificates: Option<Certificates>,
 }
 
 /// Where the server listens, besides the unix socket that the harness itself always uses.
@@ -75,10 +84,40 @@ impl RedisOptions {
         self.line("tls-auth-clients optional".to_owned())
     }
 
+    /// Speaks TLS with certificates that others use too: the nodes of one cluster.
+    pub fn tls_with(mut self, certificates: &Certificates) -> Self {
+        self.certificates = Some(certificates.clone());
+        self.tls()
+    }
+
     /// Listens on no port at all, only on [`RedisServer::unix_url`].
     pub fn unix_only(mut self) -> Self {
         self.listen = Listen::UnixOnly;
         self
+    }
+
+    /// A node of a cluster; [`Cluster`](super::Cluster) starts a whole one.
+    pub fn cluster(mut self) -> Self {
+        self.cluster = true;
+        self.line("cluster-enabled yes".to_owned())
+    }
+
+    /// Not a server but a sentinel; its options name what it watches.
+    pub(super) fn sentinel(mut self) -> Self {
+        self.sentinel = true;
+        self
+    }
+
+    /// Another program than `redis-server` that understands the same options, such as Valkey's.
+    pub fn program(mut self, path: PathBuf) -> Self {
+        self.program = Some(path);
+        self
+    }
+
+    /// Clients must show a certificate.
+    pub fn asks_for_certificates(mut self) -> Self {
+        self.listen = Listen::Tls;
+        self.line("tls-auth-clients yes".to_owned())
     }
 
     /// Allows the DEBUG command, which is off by default since Redis 7.
@@ -107,7 +146,7 @@ impl RedisOptions {
     }
 
     /// The configuration file: what every server gets, then what was asked for, which wins.
-    pub(super) fn file(&self, port: u16, certificates: Option<&super::Certificates>) -> String {
+    pub(super) fn file(&self, port: u16, bus: u16, certificates: Option<&Certificates>) -> String {
         let mut file = String::from(concat!(
             "bind 127.0.0.1\n",
             "unixsocket redis.sock\n",
@@ -127,6 +166,9 @@ impl RedisOptions {
             Listen::UnixOnly => (0, 0),
         };
         write!(file, "port {plain}\ntls-port {tls}\n").expect("a String takes everything");
+        if self.cluster {
+            writeln!(file, "cluster-port {bus}").expect("a String takes everything");
+        }
         if let Some(files) = certificates {
             let lines = [
                 ("tls-ca-cert-file", &files.authority),

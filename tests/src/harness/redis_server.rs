@@ -3,9 +3,12 @@
 //! Every server has a temporary folder and, besides the port that the code under test uses, a unix
 //! socket there that belongs to the harness: whoever answers on it is certainly *this* server, so
 //! two tests that were offered the same free port cannot mistake each other's.
+//!
+//! Over 400 lines: what one can do to a server are many short methods.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
@@ -37,8 +40,11 @@ pub struct RedisServer {
     options: RedisOptions,
     certificates: Option<Certificates>,
     port: u16,
+    /// Where the other nodes of its cluster reach it; 0 without a cluster.
+    bus: u16,
     /// `None` after a [`kill`](Self::kill).
     process: Option<Child>,
+    frozen: AtomicBool,
     /// Last, so that the process is gone before its files are.
     folder: TempDir,
 }
@@ -64,18 +70,25 @@ impl RedisServer {
 
     pub(super) async fn launch(options: RedisOptions) -> Self {
         let folder = TempDir::with_prefix("redis-").expect("a temporary folder");
-        let certificates =
-            (options.listen == Listen::Tls).then(|| Certificates::make(folder.path()));
+        let certificates = (options.listen == Listen::Tls).then(|| {
+            let shared = options.certificates.clone();
+            shared.unwrap_or_else(|| Certificates::make(folder.path()))
+        });
         let mut server = Self {
             options,
             certificates,
             port: 0,
+            bus: 0,
             process: None,
+            frozen: AtomicBool::new(false),
             folder,
         };
         loop {
             if server.options.listen != Listen::UnixOnly {
                 server.port = free_port();
+            }
+            if server.options.cluster {
+                server.bus = free_port();
             }
             match server.run().await {
                 Ok(()) => return server,
@@ -87,13 +100,21 @@ impl RedisServer {
 
     /// Starts the process on the chosen port and waits until it answers.
     async fn run(&mut self) -> Result<(), Refusal> {
-        let configuration = self.options.file(self.port, self.certificates.as_ref());
+        let configuration = self
+            .options
+            .file(self.port, self.bus, self.certificates.as_ref());
         std::fs::write(self.folder.path().join("redis.conf"), configuration)
             .expect("the temporary folder is writable");
         // What a former life of this server logged must not be taken for this one's.
         let _ = std::fs::remove_file(self.log_path());
-        let process = Command::new("redis-server")
-            .arg("redis.conf")
+        let program = self.options.program.clone();
+        let program = program.unwrap_or_else(|| "redis-server".into());
+        let mut command = Command::new(program);
+        command.arg("redis.conf");
+        if self.options.sentinel {
+            command.arg("--sentinel");
+        }
+        let process = command
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -227,6 +248,12 @@ impl RedisServer {
         self.port
     }
 
+    /// Where the other nodes of its cluster reach it.
+    #[must_use]
+    pub const fn bus(&self) -> u16 {
+        self.bus
+    }
+
     /// `127.0.0.1:port`, for a [`Chaos`](super::Chaos) in front of this server.
     #[must_use]
     pub fn address(&self) -> std::net::SocketAddr {
@@ -265,6 +292,11 @@ impl RedisServer {
         self.certificates.as_ref()
     }
 
+    /// Whether it is there to be asked: neither killed nor frozen.
+    pub(super) fn is_running(&self) -> bool {
+        self.process.is_some() && !self.frozen.load(Ordering::SeqCst)
+    }
+
     pub(super) fn password(&self) -> Option<&str> {
         self.options.password.as_deref()
     }
@@ -277,6 +309,7 @@ impl RedisServer {
     ///
     /// When the server was killed before.
     pub fn freeze(&self) {
+        self.frozen.store(true, Ordering::SeqCst);
         self.signal(Signal::STOP, WaitOptions::UNTRACED);
     }
 
@@ -286,6 +319,7 @@ impl RedisServer {
     ///
     /// When the server was killed before.
     pub fn thaw(&self) {
+        self.frozen.store(false, Ordering::SeqCst);
         self.signal(Signal::CONT, WaitOptions::CONTINUED);
     }
 
@@ -302,6 +336,7 @@ impl RedisServer {
             let _ = process.kill();
             let _ = process.wait();
         }
+        self.frozen.store(false, Ordering::SeqCst);
     }
 
     /// Starts it again on the same port with the files of its folder; kills it first if it runs.

@@ -34,7 +34,7 @@ pub(in crate::admin) async fn show(State(admin): State<Arc<Admin>>, visit: Visit
 fn content(handlers: &[HandlerReport], visit: &Visit) -> Markup {
     let head = html! {
         th scope="col" { "Key" }
-        th scope="col" { "Seen at" }
+        th scope="col" { "Route" }
         th.number scope="col" { "Hits" }
         th.number scope="col" { "Misses" }
         th.number scope="col" { "Joined" }
@@ -76,18 +76,12 @@ fn row(handler: &HandlerReport, visit: &Visit) -> Markup {
     html! {
         tr {
             th scope="row" {
-                @if handler.key.is_empty() {
-                    span.dim { "a handler of another build" }
-                } @else {
-                    a.key href={ (visit.base) "/keys?search=" (shell::encoded(&glob_of(&handler.key))) } { (handler.key) }
-                    div.note { (handler.handler) }
-                }
+                a.key href={ (visit.base) "/keys?search=" (shell::encoded(&glob_of(&handler.key))) } { (handler.key) }
+                div.note { (handler.handler) }
             }
             td {
-                @match &handler.path {
-                    Some(path) => code { (path) },
-                    None => span.dim { "–" },
-                }
+                @if handler.routes.is_empty() { span.dim { "–" } }
+                @for route in &handler.routes { code { (route) } " " }
             }
             td.number { (count(total.hits)) }
             td.number { (count(total.misses)) }

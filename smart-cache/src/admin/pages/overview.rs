@@ -79,19 +79,19 @@ fn numbers(seen: &Seen) -> Markup {
                 h2 { "Hit ratio" }
                 p.figure { (share(ratio.or(overview.hit_ratio))) }
                 p.note { (share(overview.hit_ratio)) " since the start" }
-                (plot(samples, |sample| sample.hit_ratio, Some(1.0), &format!("Hit ratio of the last ten minutes, now {}", share(ratio))))
+                (plot(samples, |sample| sample.hit_ratio, Some(1.0), |most| share(Some(most)), &format!("Hit ratio of the last ten minutes, now {}", share(ratio))))
             }
             div.card {
                 h2 { "Requests" }
                 p.figure { (rate(requests)) span.unit { "/s" } }
                 p.note { (count(overview.total.requests())) " since the start" }
-                (plot(samples, |sample| Some(sample.requests_per_second), None, &format!("Requests per second of the last ten minutes, now {}", rate(requests))))
+                (plot(samples, |sample| Some(sample.requests_per_second), None, |most| format!("{}/s", rate(most)), &format!("Requests per second of the last ten minutes, now {}", rate(requests))))
             }
             div.card {
                 h2 { "Lookup" }
                 p.figure { (lookup) }
                 p.note { "mean time of " (counted(lookups, "question", "questions")) }
-                (plot(samples, |sample| sample.lookup_us, None, &format!("Mean time of a lookup in the last ten minutes, now {lookup}")))
+                (plot(samples, |sample| sample.lookup_us, None, |most| duration(Duration::from_micros(most as u64)), &format!("Mean time of a lookup in the last ten minutes, now {lookup}")))
             }
             div.card {
                 h2 { "Handler time saved" }

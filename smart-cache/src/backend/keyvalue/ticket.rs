@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Shared;
 use super::entry::Kept;
 use super::tokens::{Token, Wanted, digest_of, fresh_nonce, now_us};
-use crate::backend::{Lease, Lookup, Ticket};
+use crate::backend::{Lease, Lookup, Payload, Ticket};
 use crate::error::BackendError;
 use crate::protocol::{Digest, Target};
 
@@ -72,42 +72,59 @@ impl Shared {
         let began = now_us();
         for _ in 0..ATTEMPTS {
             let incarnation = self.incarnation(deadline).await?;
-            let statics = self.statics(target, Arc::clone(&incarnation));
-            let kept = self.get(self.names.entry(target.id), deadline).await?;
-            let kept = kept.and_then(Kept::read);
-            let listed = kept.as_ref().map(|kept| kept.payload.dynamic());
-            let listed = listed.unwrap_or_default();
-            let mut tags: Vec<_> = foreseen.iter().chain(&listed).cloned().collect();
+            let mut wanted = self.statics(target, Arc::clone(&incarnation));
+            let statics = wanted.len();
+            let mut tags = foreseen.to_vec();
             tags.sort_unstable();
             tags.dedup();
-            let wanted: Vec<Wanted> = statics
-                .iter()
-                .cloned()
-                .chain(tags.iter().map(|tag| self.wanted(tag)))
+            wanted.extend(tags.iter().map(|tag| self.wanted(tag)));
+            let mut names = vec![self.names.entry(target.id)];
+            names.extend(wanted.iter().map(|wanted| wanted.name.clone()));
+            let mut values = self.get_many(&names, deadline).await?.into_iter();
+            let kept = values.next().flatten().and_then(Kept::read);
+            let mut values: Vec<_> = values.collect();
+            // What somebody has stored since the lookup may have found other tags.
+            let listed = kept.as_ref().map(|kept| kept.payload.dynamic());
+            let is_new = |tag: &Arc<str>| foreseen.iter().all(|known| known != tag);
+            let more: Vec<_> = listed
+                .unwrap_or_default()
+                .into_iter()
+                .filter(is_new)
                 .collect();
-            let Some(tokens) = self.read_or_mint(&wanted, deadline).await? else {
+            if !more.is_empty() {
+                let more_wanted: Vec<_> = more.iter().map(|tag| self.wanted(tag)).collect();
+                let names: Vec<_> = more_wanted.iter().map(|new| new.name.clone()).collect();
+                values.extend(self.get_many(&names, deadline).await?);
+                wanted.extend(more_wanted);
+                tags.extend(more);
+            }
+            let Some(tokens) = self.minted(&wanted, values, deadline).await? else {
                 continue;
             };
             self.is_still(&incarnation, deadline).await?;
-            let (own, found) = tokens.split_at(statics.len());
+            let (own, found) = tokens.split_at(statics);
             let digest = Digest::of(own.iter().map(Token::as_bytes));
-            let foreseen: Vec<(String, Bytes)> = tags
+            let mut foreseen: Vec<(String, Bytes)> = tags
                 .iter()
                 .zip(found)
                 .map(|(tag, token)| (tag.to_string(), Bytes::copy_from_slice(token.as_bytes())))
                 .collect();
-            if let Some(kept) = kept {
-                let of_list = listed_digest(&listed, &foreseen);
-                if kept.proves(digest, of_list) {
-                    return Ok(Ticket::Filled(kept.payload));
-                }
+            foreseen.sort_unstable();
+            if let Some(payload) = kept.and_then(|kept| proved(kept, digest, &foreseen)) {
+                return Ok(Ticket::Filled(payload));
             }
             let granted = Granted {
                 nonce: fresh_nonce()?,
                 began,
                 foreseen,
             };
-            return self.take_lease(target, digest, &granted, deadline).await;
+            let ticket = self.take_lease(target, digest, &granted, deadline).await?;
+            if let Ticket::Lead(lease) = &ticket
+                && let Some(payload) = self.filled(target, lease, &granted, deadline).await
+            {
+                return Ok(Ticket::Filled(payload));
+            }
+            return Ok(ticket);
         }
         Err(BackendError::Refused(
             "tokens are gone as soon as they are minted: is the store full, or cleared all the time?"
@@ -122,14 +139,14 @@ impl Shared {
             .collect()
     }
 
-    /// All these tokens; `None` when one was missing, was minted, and is missing again.
-    async fn read_or_mint(
+    /// All these tokens, of which these values were read; `None` when one was missing, was minted,
+    /// and is missing again.
+    async fn minted(
         self: &Arc<Self>,
         wanted: &[Wanted],
+        values: Vec<Option<Bytes>>,
         deadline: Instant,
     ) -> Result<Option<Vec<Token>>, BackendError> {
-        let names: Vec<_> = wanted.iter().map(|wanted| wanted.name.clone()).collect();
-        let values = self.get_many(&names, deadline).await?;
         let (mut tokens, mut missing, mut broken) = (Vec::new(), Vec::new(), Vec::new());
         for (wanted, value) in wanted.iter().zip(values) {
             let is_there = value.is_some();
@@ -146,6 +163,24 @@ impl Shared {
             tokens = self.read(wanted, deadline).await?;
         }
         Ok(tokens.into_iter().collect())
+    }
+
+    /// What the last holder of this lease has stored, between this ticket's look at the entry and
+    /// the lease: then nothing is computed again, and the lease goes back.
+    async fn filled(
+        &self,
+        target: &Target,
+        lease: &Lease,
+        granted: &Granted,
+        deadline: Instant,
+    ) -> Option<Payload> {
+        // A look that fails costs a handler run at most.
+        let kept = self.get(self.names.entry(target.id), deadline).await.ok()?;
+        let payload = proved(kept.and_then(Kept::read)?, lease.digest, &granted.foreseen)?;
+        if let Err(why) = self.spend(target, lease).await {
+            tracing::debug!(key = %target.key, cause = %why, "a lease could not be given back; it expires by itself");
+        }
+        Some(payload)
     }
 
     /// At most one lease for an entry and a digest, as far as the store's `add` goes.
@@ -195,6 +230,12 @@ impl Shared {
         let names = [self.names.lease(target.id)];
         Ok(self.delete(&names, self.soon()).await? > 0)
     }
+}
+
+/// What an entry holds, if the tokens of a ticket are those that it was stored under.
+fn proved(kept: Kept, digest: Digest, foreseen: &[(String, Bytes)]) -> Option<Payload> {
+    let of_list = listed_digest(&kept.payload.dynamic(), foreseen);
+    kept.proves(digest, of_list).then_some(kept.payload)
 }
 
 /// The digest of the tags of a list, by their tokens as of the ticket.

@@ -23,9 +23,24 @@ impl Shared {
         let Some(granted) = Granted::read(&lease.value) else {
             return Ok(Stored::LeaseLost);
         };
-        if !self.spend(target, lease).await? {
+        if !self.holds(target, lease).await? {
             return Ok(Stored::LeaseLost);
         }
+        let stored = self.put_under(target, lease, &granted, filling).await;
+        // Given back only now: whoever has the next one finds the entry.
+        if let Err(why) = self.spend(target, lease).await {
+            tracing::debug!(key = %target.key, cause = %why, "a lease could not be given back; it expires by itself");
+        }
+        stored
+    }
+
+    async fn put_under(
+        self: &Arc<Self>,
+        target: &Target,
+        lease: &Lease,
+        granted: &Granted,
+        filling: &Filling<'_>,
+    ) -> Result<Stored, BackendError> {
         // The digest alone keeps a stale answer from being served; this look only saves the
         // write, and tells how long the answer has to settle.
         let deadline = self.soon();

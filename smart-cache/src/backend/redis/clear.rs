@@ -1,13 +1,13 @@
 //! Clears: tokens deleted, in one command wherever they are in one place; and soft ones: tokens
 //! marked.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use redis::AsyncConnectionConfig;
-
+use super::asking::{self, is_on_its_way};
 use super::reply::nonce;
 use super::up::Up;
-use super::{RedisBackend, scripts};
+use super::{RedisBackend, replicas, scripts};
 use crate::error::BackendError;
 
 /// Keys of one call of the script, which no other command can interrupt.
@@ -25,7 +25,7 @@ impl RedisBackend {
             }
             // A fresh nonce for each attempt, so that a repeated one marks again and undoes nothing.
             call.arg(nonce()?.as_bytes());
-            up.script(&call, deadline).await?;
+            replicas::script(&self.core.shared, &up, &call, deadline).await?;
         }
         Ok(())
     }
@@ -34,69 +34,49 @@ impl RedisBackend {
     /// a transaction and takes a plain DEL.
     ///
     /// While a slot moves to another node of a cluster, some of its names are there already; then
-    /// each name is deleted where it is.
+    /// each name is deleted where it is. A slot that has moved has another owner, who is asked
+    /// instead if that is found in time.
     pub(super) async fn delete_tokens(
         &self,
         names: impl Iterator<Item = String>,
     ) -> Result<(), BackendError> {
-        let (up, deadline) = self.up().await?;
         let names: Vec<String> = names.collect();
         let mut del = redis::cmd("DEL");
         del.arg(&names);
-        match up.call(&del, deadline).await {
-            Err(BackendError::Refused(why))
-                if why.starts_with("TRYAGAIN") || why.starts_with("ASK ") =>
-            {
-                for name in &names {
-                    self.delete_where_it_is(&up, name, deadline).await?;
+        let last = Instant::now() + self.core.shared.options.timeout;
+        loop {
+            let (up, deadline) = self.up().await?;
+            match replicas::call(&self.core.shared, &up, &del, deadline).await {
+                Err(BackendError::Refused(why)) if is_on_its_way(&why) => {
+                    return self.delete_each(&up, &names, deadline).await;
                 }
-                Ok(())
+                // Nothing was deleted, so it is safe to ask again.
+                Err(BackendError::Refused(why))
+                    if why.starts_with("MOVED ") && Instant::now() < last => {}
+                answer => return answer.map(drop),
             }
-            answer => answer.map(drop),
         }
     }
 
-    async fn delete_where_it_is(
+    /// Makes the namespace cold, or this partition of it.
+    pub(super) async fn delete_namespace_token(&self) -> Result<(), BackendError> {
+        self.delete_tokens(std::iter::once(self.names().namespace_token()))
+            .await
+    }
+
+    async fn delete_each(
         &self,
-        up: &Up,
-        name: &str,
+        up: &Arc<Up>,
+        names: &[String],
         deadline: Instant,
     ) -> Result<(), BackendError> {
-        let mut del = redis::cmd("DEL");
-        del.arg(name);
-        match up.call(&del, deadline).await {
-            Err(BackendError::Refused(why)) if why.starts_with("ASK ") => {
-                let elsewhere = self.delete_at(&why, name);
-                let late = || BackendError::Timeout(self.core.shared.options.timeout);
-                tokio::time::timeout_at(deadline.into(), elsewhere)
-                    .await
-                    .map_err(|_| late())?
-            }
-            answer => answer.map(drop),
+        for name in names {
+            let mut del = redis::cmd("DEL");
+            del.arg(name);
+            let shared = &self.core.shared;
+            let answer = replicas::call(shared, up, &del, deadline).await;
+            asking::follow_clear(shared, up, answer, &del, deadline).await?;
         }
-    }
-
-    /// Follows `ASK <slot> <host>:<port>`, for this one command as the protocol wants it.
-    async fn delete_at(&self, ask: &str, name: &str) -> Result<(), BackendError> {
-        let refused = || BackendError::Refused(ask.into());
-        let (host, port) = ask
-            .rsplit(' ')
-            .next()
-            .and_then(|place| place.rsplit_once(':'))
-            .ok_or_else(refused)?;
-        let port = port.parse().map_err(|_| refused())?;
-        let failed =
-            |error: redis::RedisError| BackendError::Disconnected(error.to_string().into());
-        let place = redis::ConnectionAddr::Tcp(host.to_owned(), port);
-        let client =
-            redis::Client::open(self.core.shared.info.clone().set_addr(place)).map_err(failed)?;
-        let config = AsyncConnectionConfig::new();
-        let mut there = client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-            .map_err(failed)?;
-        let mut both = redis::pipe();
-        both.cmd("ASKING").ignore().cmd("DEL").arg(name).ignore();
-        both.query_async(&mut there).await.map_err(failed)
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::{Script, ScriptInvocation};
 
 use super::reply::millis;
-use super::{RedisBackend, scripts};
+use super::{RedisBackend, replicas, scripts};
 use crate::error::BackendError;
 
 impl RedisBackend {
@@ -43,6 +43,8 @@ impl RedisBackend {
 
     async fn run(&self, call: &ScriptInvocation<'_>) -> Result<(), BackendError> {
         let (up, deadline) = self.up().await?;
-        up.script(call, deadline).await.map(drop)
+        replicas::script(&self.core.shared, &up, call, deadline)
+            .await
+            .map(drop)
     }
 }

@@ -11,11 +11,62 @@ use crate::error::BackendError;
 /// Hex digits of an identity.
 const DIGITS: usize = 16;
 
-/// Reads the identity over a connection, and refuses a replica: tokens are never read from one.
-/// `fixed` replaces it where INFO is forbidden.
+/// An identity that was configured, since INFO is forbidden.
+#[derive(Debug, Clone)]
+pub(super) struct Fixed {
+    pub(super) id: String,
+    pub(super) servers: Servers,
+}
+
+/// Which servers an identity is configured for. Where there are several, one that takes over must not
+/// be taken for the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Servers {
+    One,
+    /// The nodes of a cluster, told apart by the names that they have there.
+    Nodes,
+    /// Those that sentinels name, told apart by their addresses.
+    Places,
+}
+
+impl Fixed {
+    async fn at<F>(&self, ask: impl Fn(Cmd) -> F, place: &str) -> Result<String, BackendError>
+    where
+        F: Future<Output = Result<Value, BackendError>>,
+    {
+        match self.servers {
+            Servers::One => Ok(self.id.clone()),
+            Servers::Places => Ok(hashed(&[&self.id, place])),
+            Servers::Nodes => {
+                let mut name = redis::cmd("CLUSTER");
+                name.arg("MYID");
+                match ask(name).await {
+                    Ok(name) => Ok(hashed(&[&self.id, &text(&name)?])),
+                    Err(BackendError::Refused(_)) => Ok(hashed(&[&self.id, place])),
+                    Err(why) => Err(why),
+                }
+            }
+        }
+    }
+}
+
+/// The identity of what these make together.
+fn hashed(parts: &[&str]) -> String {
+    let mut sha = sha1_smol::Sha1::new();
+    for part in parts {
+        sha.update(part.as_bytes());
+    }
+    let mut id = sha.digest().to_string();
+    id.truncate(DIGITS);
+    id
+}
+
+/// Reads the identity over a connection to `place`, and refuses a replica: tokens are never read from
+/// one. `fixed` replaces it where INFO is forbidden.
 pub(super) async fn read<F>(
     ask: impl Fn(Cmd) -> F,
-    fixed: Option<&str>,
+    fixed: Option<&Fixed>,
+    place: &str,
 ) -> Result<String, BackendError>
 where
     F: Future<Output = Result<Value, BackendError>>,
@@ -25,7 +76,7 @@ where
     let (server, replication) = match answers {
         (Ok(server), Ok(replication)) => (text(&server)?, text(&replication)?),
         (Err(BackendError::Refused(why)), _) | (_, Err(BackendError::Refused(why))) => {
-            return without_info(ask, fixed, &why).await;
+            return without_info(ask, fixed, place, &why).await;
         }
         (Err(why), _) | (_, Err(why)) => return Err(why),
     };
@@ -33,7 +84,7 @@ where
         return Err(replica());
     }
     if let Some(fixed) = fixed {
-        return Ok(fixed.to_owned());
+        return fixed.at(ask, place).await;
     }
     let run = field(&server, "run_id").unwrap_or_default();
     if run.is_empty() {
@@ -41,22 +92,15 @@ where
             "INFO server tells no run_id; set SMART_REDIS_SERVER_ID".into(),
         ));
     }
-    let mut sha = sha1_smol::Sha1::new();
-    sha.update(run.as_bytes());
-    sha.update(
-        field(&replication, "master_replid")
-            .unwrap_or_default()
-            .as_bytes(),
-    );
-    let mut id = sha.digest().to_string();
-    id.truncate(DIGITS);
-    Ok(id)
+    let history = field(&replication, "master_replid").unwrap_or_default();
+    Ok(hashed(&[run, history]))
 }
 
 /// What can be had where INFO is refused: the configured identity, if the server is no replica.
 async fn without_info<F>(
     ask: impl Fn(Cmd) -> F,
-    fixed: Option<&str>,
+    fixed: Option<&Fixed>,
+    place: &str,
     why: &str,
 ) -> Result<String, BackendError>
 where
@@ -76,10 +120,10 @@ where
     match ask(redis::cmd("ROLE")).await {
         Ok(Value::Array(role)) => match role.first().map(text) {
             Some(Ok(role)) if role != "master" => Err(replica()),
-            _ => Ok(fixed.to_owned()),
+            _ => fixed.at(ask, place).await,
         },
         // A user who may not ask that either is believed.
-        Ok(_) | Err(BackendError::Refused(_)) => Ok(fixed.to_owned()),
+        Ok(_) | Err(BackendError::Refused(_)) => fixed.at(ask, place).await,
         Err(why) => Err(why),
     }
 }

@@ -3,19 +3,28 @@
 //!
 //! The only module that imports the Redis client. `link.rs` keeps the connection, `names.rs`
 //! names the keys, `scripts.rs` holds the scripts, `caretaker.rs` announces, advises and sweeps.
+//!
+//! Over 400 lines: the trait has many methods, and here each of them is led to its file.
 
+mod asking;
 mod caretaker;
 mod clear;
+mod dial;
 mod hold;
 mod identity;
 mod inspect;
+mod lately;
 mod link;
+mod locate;
 mod lookup;
 mod names;
 mod options;
+mod partitions;
+mod replicas;
 mod reply;
 mod scripts;
 mod sweep;
+mod takeover;
 mod ticket;
 #[cfg(feature = "tls")]
 mod tls;
@@ -26,18 +35,23 @@ mod values;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redis::ConnectionInfo;
-
+use self::dial::Dialer;
+use self::identity::{Fixed, Servers};
+use self::lately::Lately;
 use self::link::Link;
+use self::locate::Locator;
 use self::lookup::Batches;
 use self::names::Names;
-pub use self::options::RedisOptions;
+pub use self::options::{RedisOptions, TlsFiles};
+pub use self::partitions::PartitionedBackend;
+use self::partitions::Place;
 use self::reply::millis;
 use self::up::Up;
 use super::{
     Added, Backend, BoxFuture, Filling, Lease, Lookup, NewValue, Reclaimed, Stored, Ticket,
     ValueStore,
 };
+use crate::config::Address;
 use crate::error::{BackendError, ConfigError};
 use crate::inspect::Inspect;
 use crate::local::Freshness;
@@ -69,9 +83,15 @@ impl std::fmt::Debug for RedisBackend {
 struct Shared {
     names: Names,
     options: RedisOptions,
-    address: String,
-    /// Holds the password, so it is not in `Debug`.
-    info: ConnectionInfo,
+    /// As it was given; holds the password, and shows it to nobody.
+    address: Address,
+    dialer: Dialer,
+    /// Replaces the server's identity where INFO is forbidden.
+    fixed: Option<Fixed>,
+    /// Which partition of the namespace this is.
+    place: Place,
+    /// What was cleared lately, for a server that takes over.
+    lately: Arc<Lately>,
     /// What is heard of changes, where anybody listens.
     freshness: Option<Arc<Freshness>>,
 }
@@ -86,41 +106,60 @@ impl std::fmt::Debug for Shared {
 }
 
 impl RedisBackend {
-    /// Prepares a backend for the server at `url`; connects on first use.
+    /// Prepares a backend for the server at `url`, which may also name nodes of a cluster or sentinels;
+    /// connects on first use.
     ///
     /// # Errors
     /// When the URL cannot be understood, or needs a feature that is not compiled in.
     pub fn new(url: &str, options: RedisOptions) -> Result<Self, ConfigError> {
-        Self::connect_to(crate::config::connection_info("url", url)?, options)
+        Self::connect_to(crate::config::address("url", url)?, options)
     }
 
-    pub(crate) fn connect_to(
-        info: ConnectionInfo,
-        options: RedisOptions,
-    ) -> Result<Self, ConfigError> {
-        #[cfg(feature = "tls")]
-        if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
-            tls::install_provider();
-        }
-        options.check()?;
-        let address = info.addr().to_string();
-        let client = redis::Client::open(info.clone()).map_err(|error| ConfigError::Invalid {
-            name: "SMART_REDIS_URL".to_owned(),
-            value: address.clone(),
-            allowed: error.to_string(),
-        })?;
+    pub(crate) fn connect_to(address: Address, options: RedisOptions) -> Result<Self, ConfigError> {
+        Self::at(address, options, Place::alone())
+    }
+
+    /// One partition of a namespace, or all of it.
+    fn at(address: Address, options: RedisOptions, place: Place) -> Result<Self, ConfigError> {
+        options.check(&address)?;
+        let tag = Names::tag_of_partition(&options.namespace, place.number);
+        let names = Names::new(&tag, &options.version);
+        let servers = match address {
+            Address::Server(_) => Servers::One,
+            Address::Cluster(_) => Servers::Nodes,
+            Address::Sentinels(_) => Servers::Places,
+        };
+        let fixed = options.server_id.clone().map(|id| Fixed { id, servers });
+        let dialer = Dialer::new(options.tls.clone());
+        let lately = Arc::<Lately>::default();
         let settings = link::Settings {
+            address: address.to_string(),
+            locator: Locator::new(address.clone(), &tag),
+            dialer: dialer.clone(),
+            lately: Arc::clone(&lately),
             timeout: options.timeout,
             heartbeat: options.heartbeat,
-            server_id: options.server_id.clone(),
+            fixed: fixed.clone(),
+            probe: names.namespace_token(),
         };
         let shared = Arc::new(Shared {
-            names: Names::new(&options.namespace, &options.version),
-            freshness: options.tracking.then(Arc::default),
+            names,
+            freshness: options
+                .tracking
+                .then(|| Arc::new(Freshness::of_partition(place.number))),
+            place,
+            lately,
             options,
             address,
-            info,
+            dialer,
+            fixed,
         });
+        let greeting = {
+            let shared = Arc::clone(&shared);
+            Box::new(move |up| -> BoxFuture<'static, Result<(), BackendError>> {
+                Box::pin(takeover::greet(Arc::clone(&shared), up))
+            })
+        };
         let caretaker = {
             let shared = Arc::clone(&shared);
             Box::new(move |up| -> BoxFuture<'static, ()> {
@@ -128,6 +167,7 @@ impl RedisBackend {
                 Box::pin(async move {
                     tokio::join!(
                         caretaker::run(Arc::clone(&shared), Arc::clone(&up)),
+                        partitions::keep(Arc::clone(&shared), Arc::clone(&up)),
                         tracking::run(shared, up)
                     );
                 })
@@ -135,7 +175,7 @@ impl RedisBackend {
         };
         let core = Core {
             shared,
-            link: Link::new(client, settings, caretaker),
+            link: Link::new(settings, greeting, caretaker),
             batches: Batches::default(),
         };
 
@@ -240,17 +280,39 @@ impl Backend for RedisBackend {
             if keys.is_empty() {
                 return Ok(());
             }
-            self.delete_tokens(keys.iter().map(|key| self.names().token(key)))
-                .await
+            let here = self.delete_tokens(keys.iter().map(|key| self.names().token(key)));
+            let there = |part: Arc<Self>| -> BoxFuture<'static, _> {
+                let keys = keys.to_vec();
+                Box::pin(async move { part.clear(&keys).await })
+            };
+            self.and_beyond(here, there).await?;
+            self.core.shared.lately.cleared(keys);
+            Ok(())
         })
     }
 
     fn expire<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), BackendError>> {
-        Box::pin(self.expire_tokens(keys))
+        let there = |part: Arc<Self>| -> BoxFuture<'static, _> {
+            let keys = keys.to_vec();
+            Box::pin(async move { part.expire(&keys).await })
+        };
+        Box::pin(async move {
+            self.and_beyond(self.expire_tokens(keys), there).await?;
+            self.core.shared.lately.cleared(keys);
+            Ok(())
+        })
     }
 
     fn clear_all(&self) -> BoxFuture<'_, Result<(), BackendError>> {
-        Box::pin(self.delete_tokens(std::iter::once(self.names().namespace_token())))
+        let there = |part: Arc<Self>| -> BoxFuture<'static, _> {
+            Box::pin(async move { part.clear_all().await })
+        };
+        Box::pin(async move {
+            self.and_beyond(self.delete_namespace_token(), there)
+                .await?;
+            self.core.shared.lately.cleared_all();
+            Ok(())
+        })
     }
 
     fn hold<'a>(
@@ -259,7 +321,11 @@ impl Backend for RedisBackend {
         writer: &'a str,
         longest: Duration,
     ) -> BoxFuture<'a, Result<(), BackendError>> {
-        Box::pin(self.begin_hold(keys, writer, longest))
+        let there = move |part: Arc<Self>| -> BoxFuture<'static, _> {
+            let (keys, writer) = (keys.to_vec(), writer.to_owned());
+            Box::pin(async move { part.hold(&keys, &writer, longest).await })
+        };
+        Box::pin(self.and_beyond(self.begin_hold(keys, writer, longest), there))
     }
 
     fn unhold<'a>(
@@ -267,7 +333,15 @@ impl Backend for RedisBackend {
         keys: &'a [String],
         writer: &'a str,
     ) -> BoxFuture<'a, Result<(), BackendError>> {
-        Box::pin(self.end_hold(keys, writer))
+        let there = |part: Arc<Self>| -> BoxFuture<'static, _> {
+            let (keys, writer) = (keys.to_vec(), writer.to_owned());
+            Box::pin(async move { part.unhold(&keys, &writer).await })
+        };
+        Box::pin(async move {
+            self.and_beyond(self.end_hold(keys, writer), there).await?;
+            self.core.shared.lately.cleared(keys);
+            Ok(())
+        })
     }
 
     fn reclaim(&self, keys: Vec<String>) -> BoxFuture<'_, Reclaimed> {
@@ -325,7 +399,7 @@ impl Backend for RedisBackend {
             tracking: false,
             ..self.core.shared.options.clone()
         };
-        let twin = Self::connect_to(self.core.shared.info.clone(), options);
+        let twin = Self::connect_to(self.core.shared.address.clone(), options);
         twin.ok().map(|twin| Arc::new(twin) as Arc<dyn Backend>)
     }
 

@@ -19,6 +19,20 @@ impl Names {
         }
     }
 
+    /// What the cluster tells the slots of partitions by. The first has the namespace's own name, so one
+    /// partition is no other layout than none.
+    pub(crate) fn tag_of_partition(namespace: &str, number: u32) -> String {
+        match number {
+            0 => namespace.to_owned(),
+            number => format!("{namespace}#{number}"),
+        }
+    }
+
+    /// In how many partitions processes spread the namespace; beside the tokens of the first.
+    pub(crate) fn partitions(&self) -> String {
+        format!("{}partitions", self.prefix)
+    }
+
     /// The token of the namespace. No key has this name, for no key is empty.
     pub(crate) fn namespace_token(&self) -> String {
         self.token_prefix()
@@ -135,6 +149,11 @@ impl Names {
     /// Held by the process that sweeps.
     pub(crate) fn sweeper(&self) -> String {
         format!("{}sweeper", self.prefix)
+    }
+
+    /// A name that nothing ever has.
+    pub(crate) fn nothing(&self) -> String {
+        format!("{}nothing", self.prefix)
     }
 
     pub(crate) fn version(&self) -> &str {

@@ -1,8 +1,9 @@
 //! How a Redis backend behaves.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config;
+use crate::config::{self, Address};
 use crate::error::ConfigError;
 
 /// How a [`RedisBackend`](super::RedisBackend) behaves; [`RedisOptions::default`] is what the environment gives when
@@ -33,6 +34,31 @@ pub struct RedisOptions {
     /// Whether the process is one of those that use the namespace: it announces its build, gives
     /// advice in the log and takes its turn in sweeping. A tool that looks in does none of that.
     pub announce: bool,
+    /// What is shown and trusted over TLS.
+    pub tls: TlsFiles,
+    /// Replicas that must have a clear before it counts; each such clear is one more exchange with the
+    /// slowest of them.
+    pub min_replicas: u32,
+}
+
+/// Files in PEM for TLS (`rediss://`, feature `tls`). They are read at every connection, so new ones are
+/// taken without a restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsFiles {
+    /// The authorities that are trusted, instead of those of the system.
+    pub ca: Option<PathBuf>,
+    /// The certificate of this client, for a server that asks for one; with the chain behind it.
+    pub cert: Option<PathBuf>,
+    /// Its private key.
+    pub key: Option<PathBuf>,
+}
+
+impl TlsFiles {
+    /// Whether nothing is set.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Default for RedisOptions {
@@ -49,13 +75,15 @@ impl Default for RedisOptions {
             tracking: true,
             staleness: Duration::from_secs(1),
             announce: true,
+            tls: TlsFiles::default(),
+            min_replicas: 0,
         }
     }
 }
 
 impl RedisOptions {
     /// What the environment and the builder check too: these become parts of names and tokens.
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    pub(super) fn check(&self, address: &Address) -> Result<(), ConfigError> {
         let checked = |name: &str, value: &str, outcome: Result<(), &'static str>| {
             outcome.map_err(|allowed| ConfigError::Invalid {
                 name: name.to_owned(),
@@ -73,9 +101,29 @@ impl RedisOptions {
             &self.version,
             config::check_version(&self.version),
         )?;
-        match &self.server_id {
-            Some(id) => checked("server_id", id, config::check_server_id(id)),
-            None => Ok(()),
+        if let Some(id) = &self.server_id {
+            checked("server_id", id, config::check_server_id(id))?;
         }
+        self.check_files(address)
+    }
+
+    /// Files that are missing or hold something else stop the start, not the first connection.
+    #[cfg(feature = "tls")]
+    fn check_files(&self, address: &Address) -> Result<(), ConfigError> {
+        if !address.is_tls() {
+            return Ok(());
+        }
+        super::tls::check(&self.tls)
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn check_files(&self, _: &Address) -> Result<(), ConfigError> {
+        if self.tls.is_empty() {
+            return Ok(());
+        }
+        Err(ConfigError::Feature {
+            name: "SMART_REDIS_TLS_CA, _CERT, _KEY".to_owned(),
+            feature: "tls",
+        })
     }
 }

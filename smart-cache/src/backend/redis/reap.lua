@@ -4,7 +4,7 @@
 -- ARGV  1 entry id  2 the 120 bytes of digests that the sweep read
 -- Answers  1 unlinked | 0 alive, or no longer the entry that the sweep read
 if redis.pcall('GETRANGE', KEYS[1], 0, 119) ~= ARGV[2] then return 0 end
-local function origin_of(token) return string.match(token, '^:(%x+):%d+$') or string.match(token, '^:%x+:%d+~(%x+)$') or token end
+local function origin_of(token) return string.match(token, '^:(%x+:%d+)$') or string.match(token, '^:%x+:%d+~(%x+:%d+)$') or token end
 local tok, whole = redis.call('MGET', unpack(KEYS, 3)), true
 for i = 1, #tok do if tok[i] and tok[i] ~= '!' then tok[i] = origin_of(tok[i]) else whole = false end end
 if whole and redis.sha1hex(table.concat(tok, ' ')) == string.sub(ARGV[2], 81, 120) then return 0 end

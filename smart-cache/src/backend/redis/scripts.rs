@@ -17,10 +17,12 @@ pub(crate) static RELEASE: LazyLock<Script> =
 pub(crate) static REAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("reap.lua")));
 pub(crate) static ADD_VALUE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("add_value.lua")));
-pub(crate) static COUNT: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("count.lua")));
+pub(crate) const COUNT_TEXT: &str = include_str!("count.lua");
+pub(crate) static COUNT: LazyLock<Script> = LazyLock::new(|| Script::new(COUNT_TEXT));
 pub(crate) static EXPIRE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("expire.lua")));
 pub(crate) static HOLD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("hold.lua")));
 pub(crate) static UNHOLD: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("unhold.lua")));
+pub(crate) static PARTITIONS: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("partitions.lua")));

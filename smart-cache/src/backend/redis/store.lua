@@ -1,15 +1,16 @@
 -- STORE: lands only under the lease that was granted and the tokens that were read; idempotent.
--- KEYS  1 entry  2 lease  3 clock  4 index of the key's entries  5 namespace token  6.. static (n with it), then dynamic, sorted
+-- KEYS  1 entry  2 lease  3 clock  4 index of the key's entries  5 namespace token  6.. static (n with it), then dynamic, sorted,
+--       then the holds of the dynamic ones
 -- ARGV  1 lease  2 static digest  3 head and body  4 ttl ms (0: for ever)  5 settle ms  6 n  7 nonce  8 life ms of an unused token
---       9 entry id  10 greatest number of variants (0: the variant is closed)
+--       9 entry id  10 greatest number of variants (0: the variant is closed)  11 how many tokens
 -- An entry is: static digest, dynamic digest or dashes, digest of the tokens' origins, f or t, head and body.
 -- Answers  {1, ttl, victim to unlink} stored | {0} lease lost | {-1} cleared meanwhile | {-2} a dynamic token is younger than the ticket
 if redis.pcall('GET', KEYS[2]) ~= ARGV[1] then return {0} end
 redis.call('DEL', KEYS[2])
-local function us_of(token) return tonumber(string.match(token, '^%w*:%x+:(%d+)$') or string.match(token, '^:%x+:(%d+)~%x+$') or '') end
-local function origin_of(token) return string.match(token, '^:(%x+):%d+$') or string.match(token, '^:%x+:%d+~(%x+)$') or token end
-local n, seq, began = tonumber(ARGV[6]), string.match(ARGV[1], ':(%d+):(%d+)$'); seq, began = tonumber(seq), tonumber(began)
-local tok = redis.call('MGET', KEYS[3], unpack(KEYS, 5))
+local function us_of(token) return tonumber(string.match(token, '^%w*:%x+:(%d+)$') or string.match(token, '^:%x+:(%d+)~%x+:%d+$') or '') end
+local function origin_of(token) return string.match(token, '^:(%x+:%d+)$') or string.match(token, '^:%x+:%d+~(%x+:%d+)$') or token end
+local n, m, seq, began = tonumber(ARGV[6]), tonumber(ARGV[11]), string.match(ARGV[1], ':(%d+):(%d+)$'); seq, began = tonumber(seq), tonumber(began)
+local tok = redis.call('MGET', KEYS[3], unpack(KEYS, 5, 4 + m))
 local clock, newest, stamp, young = tonumber(table.remove(tok, 1) or ''), 0, nil, false
 for i = 1, n do if not tok[i] then return {-1} end end
 if redis.sha1hex(table.concat(tok, ' ', 1, n)) ~= ARGV[2] then return {-1} end
@@ -18,12 +19,20 @@ for i = 1, #tok do
   if i > n and (not us or us > seq) then
     young = true
     if tok[i] ~= '!' and clock and (not us or us > clock) then
-      if not stamp then local t = redis.call('TIME'); stamp = math.max(t[1] * 1000000 + t[2], clock + 1); redis.call('SET', KEYS[3], string.format('%.0f', stamp)) end
-      redis.call('SET', KEYS[i + 4], ':' .. ARGV[7] .. ':' .. string.format('%.0f', stamp), 'PX', ARGV[8])
+      local t = redis.call('TIME'); local now = t[1] * 1000000 + t[2]
+      -- As in TICKET: while a write holds the tag, nothing is minted for it; and no two tokens look alike.
+      local last = KEYS[4 + m + i - n] and redis.pcall('ZRANGE', KEYS[4 + m + i - n], -1, -1, 'WITHSCORES')[2]
+      local left = math.ceil((tonumber(last or '') or 0) - now / 1000)
+      if left > 0 then redis.call('SET', KEYS[i + 4], '!', 'PX', left)
+      else
+        stamp = stamp and stamp + 1 or math.max(now, clock + 1)
+        redis.call('SET', KEYS[i + 4], ':' .. ARGV[7] .. ':' .. string.format('%.0f', stamp), 'PX', ARGV[8])
+      end
     end
   end
   newest = math.max(newest, us or 0)
 end
+if stamp then redis.call('SET', KEYS[3], string.format('%.0f', stamp)) end
 if young then return {-2} end
 local px, settle, max, victim = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[10]), ''
 local settling = began - newest < settle * 1000

@@ -39,11 +39,15 @@ impl RedisBackend {
             for tag in dynamic {
                 call.key(self.names().token(tag));
             }
+            for name in target.names().chain(dynamic) {
+                call.key(self.names().holds(name));
+            }
             call.arg(&*id)
                 .arg(nonce.as_bytes())
                 .arg(millis(self.core.shared.options.lease))
                 .arg(statics)
-                .arg(millis(UNUSED_TOKEN_LIFE));
+                .arg(millis(UNUSED_TOKEN_LIFE))
+                .arg(statics + dynamic.len());
             let mut answer = array(up.script(&call, deadline).await?)?.into_iter();
             let kind = bytes(answer.next())?;
             match &kind[..] {
@@ -64,7 +68,7 @@ impl RedisBackend {
                     may_adopt = false;
                     let token = bytes(answer.next())?;
                     id = up
-                        .identify(self.core.shared.options.server_id.as_deref(), deadline)
+                        .identify(self.core.shared.fixed.as_ref(), deadline)
                         .await?;
                     if !belongs_to(&token, &id) {
                         tracing::info!(id = %id, "another incarnation of the server: the namespace starts cold");
@@ -121,6 +125,9 @@ impl RedisBackend {
         for tag in filling.dynamic {
             call.key(self.names().token(tag));
         }
+        for tag in filling.dynamic {
+            call.key(self.names().holds(tag));
+        }
         call.arg(&lease.value[..])
             .arg(lease.digest.as_bytes())
             .arg(filling.payload);
@@ -131,7 +138,8 @@ impl RedisBackend {
         call.arg(nonce()?.as_bytes())
             .arg(millis(UNUSED_TOKEN_LIFE))
             .arg(target.id.hex())
-            .arg(options.max_variants);
+            .arg(options.max_variants)
+            .arg(statics + filling.dynamic.len());
         let answer = array(up.script(&call, deadline).await?)?;
         match (integer(answer.first()), &answer[..]) {
             (Some(1), [_, ttl, victim]) => {

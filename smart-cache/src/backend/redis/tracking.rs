@@ -65,12 +65,11 @@ async fn hear(shared: &Shared, up: &Up, freshness: &Arc<Freshness>) -> Ended {
     let staleness = shared.options.staleness;
     let limit = staleness.max(Duration::from_secs(1));
     let (mut connection, hearing) =
-        match tokio::time::timeout(limit, connect(shared, freshness)).await {
+        match tokio::time::timeout(limit, connect(shared, up, freshness)).await {
             Ok(Ok(connected)) => connected,
             Ok(Err(ended)) => return ended,
             Err(_) => return Ended::Lost("no answer to the handshake".to_owned()),
         };
-    let fixed = shared.options.server_id.as_deref();
     let ask = |command: redis::Cmd| {
         let mut connection = connection.clone();
         async move {
@@ -79,7 +78,9 @@ async fn hear(shared: &Shared, up: &Up, freshness: &Arc<Freshness>) -> Ended {
         }
     };
     // The same server, or its pushes would tell of other tokens than the lookups read.
-    match tokio::time::timeout(limit, identity::read(ask, fixed)).await {
+    let place = up.info().addr().to_string();
+    let read = identity::read(ask, shared.fixed.as_ref(), &place);
+    match tokio::time::timeout(limit, read).await {
         Ok(Ok(id)) if *id == *up.id() => {}
         Ok(Ok(_)) => {
             return Ended::Lost("another server than that of the data connection".to_owned());
@@ -141,15 +142,15 @@ async fn keep(
 
 async fn connect(
     shared: &Shared,
+    up: &Up,
     freshness: &Arc<Freshness>,
 ) -> Result<(MultiplexedConnection, Hearing), Ended> {
-    let info = shared.info.clone();
+    let info = up.info().clone();
     let settings = info
         .redis_settings()
         .clone()
         .set_protocol(ProtocolVersion::RESP3);
-    let client = redis::Client::open(info.set_redis_settings(settings))
-        .map_err(|error| Ended::Unsupported(error.to_string()))?;
+    let info = info.set_redis_settings(settings);
     let prefix = shared.names.token_prefix();
     let hearing = Hearing(Arc::clone(freshness));
     let heard = Arc::clone(freshness);
@@ -162,10 +163,7 @@ async fn connect(
                 Ok(())
             },
         );
-    match client
-        .get_multiplexed_async_connection_with_config(&config)
-        .await
-    {
+    match shared.dialer.connect(&info, &config).await {
         Ok(connection) => Ok((connection, hearing)),
         Err(error)
             if error.kind() == redis::ErrorKind::RESP3NotSupported || is_final(error.code()) =>

@@ -1,20 +1,23 @@
 //! A connection whose server is known: commands with a deadline, and what their failures mean.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, Pipeline, RedisError, Value};
-use tokio::sync::Notify;
+use redis::{Cmd, ConnectionInfo, Pipeline, RedisError, Value};
+use tokio::sync::{Notify, Semaphore};
 
-use super::identity;
+use super::identity::{self, Fixed};
 use crate::error::BackendError;
 
 /// A connection whose server is known.
 pub(crate) struct Up {
     connection: MultiplexedConnection,
+    /// Where it leads; other connections to the same server are made by it. Holds the password.
+    info: ConnectionInfo,
     /// First 16 hex digits of the hash of run id and replication id.
     id: RwLock<Arc<str>>,
     /// Milliseconds after `born` of the newest answer.
@@ -23,7 +26,15 @@ pub(crate) struct Up {
     timeout: Duration,
     /// Set, with a notification, when the connection is found dead.
     dead: Dead,
+    /// Connections to nodes that a slot is moving to, by their addresses.
+    elsewhere: Mutex<HashMap<String, MultiplexedConnection>>,
+    /// Connections to the same server that one clear at a time has for itself; see `replicas.rs`.
+    apart: Mutex<Vec<MultiplexedConnection>>,
+    few: Semaphore,
 }
+
+/// Connections that are had apart at once.
+const MOST_APART: usize = 4;
 
 #[derive(Default)]
 struct Dead {
@@ -43,27 +54,83 @@ impl fmt::Debug for Up {
 
 impl Up {
     /// Not identified yet.
-    pub(super) fn new(connection: MultiplexedConnection, timeout: Duration) -> Self {
+    pub(super) fn new(
+        connection: MultiplexedConnection,
+        info: ConnectionInfo,
+        timeout: Duration,
+    ) -> Self {
         Self {
             connection,
+            info,
             id: RwLock::new("".into()),
             last_answer: AtomicU64::new(0),
             born: Instant::now(),
             timeout,
             dead: Dead::default(),
+            elsewhere: Mutex::default(),
+            apart: Mutex::default(),
+            few: Semaphore::new(MOST_APART),
         }
     }
 
     /// Reads who the server is, and remembers it; `fixed` replaces it where INFO is forbidden.
     pub(super) async fn identify(
         &self,
-        fixed: Option<&str>,
+        fixed: Option<&Fixed>,
         deadline: Instant,
     ) -> Result<Arc<str>, BackendError> {
         let ask = |command: Cmd| async move { self.call(&command, deadline).await };
-        let id: Arc<str> = identity::read(ask, fixed).await?.into();
+        let place = self.info.addr().to_string();
+        let id: Arc<str> = identity::read(ask, fixed, &place).await?.into();
         *self.id.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&id);
         Ok(id)
+    }
+
+    /// Where it leads.
+    pub(super) fn info(&self) -> &ConnectionInfo {
+        &self.info
+    }
+
+    /// A connection to another node, made before.
+    pub(super) fn elsewhere(&self, name: &str) -> Option<MultiplexedConnection> {
+        let kept = self
+            .elsewhere
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        kept.get(name).cloned()
+    }
+
+    /// Keeps a connection to another node; `None` forgets it.
+    pub(super) fn keep_elsewhere(&self, name: String, connection: Option<MultiplexedConnection>) {
+        let mut kept = self
+            .elsewhere
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match connection {
+            Some(connection) => drop(kept.insert(name, connection)),
+            None => drop(kept.remove(&name)),
+        }
+    }
+
+    /// How many clears may have a connection for themselves.
+    pub(super) fn few(&self) -> &Semaphore {
+        &self.few
+    }
+
+    /// A connection that nobody has at the moment.
+    pub(super) fn take_apart(&self) -> Option<MultiplexedConnection> {
+        self.apart
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()
+    }
+
+    /// Keeps a connection for the next one who needs it.
+    pub(super) fn keep_apart(&self, connection: MultiplexedConnection) {
+        self.apart
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(connection);
     }
 
     /// Resolves when a command has found this connection dead.
@@ -132,6 +199,11 @@ impl Up {
         self.unless_refused(value)
     }
 
+    /// An answer that came on another connection to the same server.
+    pub(super) fn judged(&self, value: Value) -> Result<Value, BackendError> {
+        self.unless_refused(value)
+    }
+
     fn unless_refused(&self, value: Value) -> Result<Value, BackendError> {
         match value {
             Value::ServerError(error) => {
@@ -186,10 +258,14 @@ impl Up {
         }
     }
 
-    fn refused(&self, code: &str, detail: &str) -> BackendError {
+    pub(super) fn refused(&self, code: &str, detail: &str) -> BackendError {
         let why = BackendError::Refused(format!("{code} {detail}").trim_end().into());
-        // Another role than at the handshake: tokens are never read from a replica.
-        if matches!(code, "READONLY" | "MASTERDOWN" | "LOADING") {
+        // Another role than at the handshake (tokens are never read from a replica), or another owner
+        // of the slot.
+        if matches!(
+            code,
+            "READONLY" | "MASTERDOWN" | "LOADING" | "MOVED" | "CLUSTERDOWN"
+        ) {
             self.give_up(why.clone());
         }
         why

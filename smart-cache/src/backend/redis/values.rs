@@ -3,13 +3,16 @@
 //! A value that `get_or_set` is computing is guarded by the token of its name: whoever sets,
 //! removes or moves a value deletes that token in front of it, in the same pipeline, so that what
 //! was computed from older data finds it gone and is not stored ([`RedisBackend::add_computed`]).
+//!
+//! Over 400 lines: a short method for each of the trait's, and names that are on two nodes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use redis::{Pipeline, Value};
+use redis::{Cmd, Pipeline, Value};
 
+use super::asking::{self, is_on_its_way};
 use super::names::Names;
 use super::reply::{array, bytes, integer, millis};
 use super::up::Up;
@@ -27,12 +30,12 @@ const BYTES_A_SECOND: u64 = 20 << 20;
 
 /// The values of one namespace; shares the connection of its backend.
 #[derive(Debug)]
-pub(super) struct RedisValues {
+pub(in crate::backend::redis) struct RedisValues {
     core: Arc<Core>,
 }
 
 impl RedisValues {
-    pub(super) fn new(core: Arc<Core>) -> Self {
+    pub(in crate::backend::redis) fn new(core: Arc<Core>) -> Self {
         Self { core }
     }
 
@@ -56,6 +59,21 @@ impl RedisValues {
         Ok((up, deadline))
     }
 
+    /// Sends a command that names one key to wherever that is, also when its slot is moving or has
+    /// just moved.
+    async fn call(&self, command: &Cmd, bytes: usize) -> Result<Value, BackendError> {
+        let last = Instant::now() + self.core.shared.options.timeout;
+        loop {
+            let (up, deadline) = self.up_for(bytes).await?;
+            match asking::call(&self.core.shared, &up, command, deadline).await {
+                // Nothing was done, so it is safe to ask the new owner.
+                Err(BackendError::Refused(why))
+                    if why.starts_with("MOVED ") && Instant::now() < last => {}
+                answer => return answer,
+            }
+        }
+    }
+
     /// Begins a pipeline with the end of whatever is being computed for these names.
     fn outlaw<'a>(&self, names: impl Iterator<Item = &'a str>) -> Pipeline {
         let mut pipeline = Pipeline::with_capacity(2);
@@ -76,6 +94,15 @@ impl RedisValues {
         let mut answers = up.pipeline(pipeline, deadline).await?;
         if answers.len() != pipeline.len() {
             return Err(BackendError::Protocol("an answer is missing".into()));
+        }
+        let is_moving = |answer: &Result<Value, BackendError>| matches!(answer, Err(BackendError::Refused(why)) if is_on_its_way(why));
+        if answers.iter().any(is_moving) {
+            // All over again, in their order: the tokens first.
+            answers.clear();
+            for command in pipeline.cmd_iter() {
+                let answer = asking::each(&self.core.shared, &up, command, deadline).await;
+                answers.push(answer);
+            }
         }
         answers.remove(0)?;
         Ok(answers)
@@ -138,12 +165,26 @@ impl RedisValues {
             if !found.is_empty() {
                 let mut unlink = redis::cmd("UNLINK");
                 unlink.arg(&found);
-                up.call(&unlink, up.deadline()).await?;
+                asking::each(&self.core.shared, &up, &unlink, up.deadline()).await?;
             }
             if next == b"0" {
-                return Ok(());
+                return self.is_at_rest().await;
             }
             cursor = next;
+        }
+    }
+
+    /// Nothing that was walked may have been on its way to another node meanwhile: a name that is
+    /// nowhere tells, for only an owner who gives nothing away answers for it.
+    async fn is_at_rest(&self) -> Result<(), BackendError> {
+        let (up, deadline) = self.up().await?;
+        let mut exists = redis::cmd("EXISTS");
+        exists.arg(self.names().nothing());
+        match up.call(&exists, deadline).await {
+            Err(BackendError::Refused(why)) if is_on_its_way(&why) => Err(BackendError::Refused(
+                format!("{why}: the slot of the namespace is moving; repeat it when it has").into(),
+            )),
+            answer => answer.map(drop),
         }
     }
 
@@ -187,7 +228,26 @@ impl ValueStore for RedisValues {
                 mget.arg(self.names().value(name));
             }
             let (up, deadline) = self.up().await?;
-            let found = array(up.call(&mget, deadline).await?)?;
+            let found = match up.call(&mget, deadline).await {
+                Err(BackendError::Refused(why)) if is_on_its_way(&why) => {
+                    let each = names.iter().map(|name| {
+                        let mut get = redis::cmd("GET");
+                        get.arg(self.names().value(name));
+                        let up = &up;
+                        async move {
+                            match asking::call(&self.core.shared, up, &get, deadline).await {
+                                // Of another type, which MGET passes over.
+                                Err(BackendError::Refused(why)) if why.starts_with("WRONGTYPE") => {
+                                    Ok(Value::Nil)
+                                }
+                                found => found,
+                            }
+                        }
+                    });
+                    futures_util::future::try_join_all(each).await?
+                }
+                found => array(found?)?,
+            };
             if found.len() != names.len() {
                 return Err(BackendError::Protocol("an answer is missing".into()));
             }
@@ -219,8 +279,7 @@ impl ValueStore for RedisValues {
             if let Some(expiry) = expiry {
                 set.arg("PX").arg(at_least_one(expiry));
             }
-            let (up, deadline) = self.up_for(value.len()).await?;
-            Ok(!matches!(up.call(&set, deadline).await?, Value::Nil))
+            Ok(!matches!(self.call(&set, value.len()).await?, Value::Nil))
         })
     }
 
@@ -230,20 +289,17 @@ impl ValueStore for RedisValues {
         expiry: Expiry,
     ) -> BoxFuture<'a, Result<bool, BackendError>> {
         Box::pin(async move {
-            let (up, deadline) = self.up().await?;
             let name = self.names().value(name);
             let Some(expiry) = expiry else {
                 // PERSIST says of what stays already what it says of what is not there.
                 let mut pipeline = Pipeline::with_capacity(2);
                 pipeline.cmd("PERSIST").arg(&name).cmd("EXISTS").arg(&name);
-                let mut answers = up.pipeline(&pipeline, deadline).await?;
-                let exists = answers.pop().transpose()?;
-                answers.pop().transpose()?;
+                let exists = self.send(&pipeline, 0).await?.pop().transpose()?;
                 return Ok(integer(exists.as_ref()) == Some(1));
             };
             let mut pexpire = redis::cmd("PEXPIRE");
             pexpire.arg(&name).arg(at_least_one(expiry));
-            Ok(integer(Some(&up.call(&pexpire, deadline).await?)) == Some(1))
+            Ok(integer(Some(&self.call(&pexpire, 0).await?)) == Some(1))
         })
     }
 
@@ -271,7 +327,19 @@ impl ValueStore for RedisValues {
             let mut call = scripts::COUNT.prepare_invoke();
             call.key(self.names().value(name)).arg(delta);
             let (up, deadline) = self.up().await?;
-            let answer = bytes(array(up.script(&call, deadline).await?)?.into_iter().next())?;
+            let answer = match up.script(&call, deadline).await {
+                Err(BackendError::Refused(why)) if is_on_its_way(&why) => {
+                    // The other node may not know the script.
+                    let mut eval = redis::cmd("EVAL");
+                    eval.arg(scripts::COUNT_TEXT)
+                        .arg(1)
+                        .arg(self.names().value(name))
+                        .arg(delta);
+                    self.call(&eval, 0).await?
+                }
+                answer => answer?,
+            };
+            let answer = bytes(array(answer)?.into_iter().next())?;
             match &answer[..] {
                 b"M" => Ok(Counted::Missing),
                 b"N" => Ok(Counted::NotAnInteger),
@@ -297,8 +365,7 @@ impl ValueStore for RedisValues {
         Box::pin(async move {
             let mut pttl = redis::cmd("PTTL");
             pttl.arg(self.names().value(name));
-            let (up, deadline) = self.up().await?;
-            match integer(Some(&up.call(&pttl, deadline).await?)) {
+            match integer(Some(&self.call(&pttl, 0).await?)) {
                 Some(-2) => Ok(Ttl::Missing),
                 Some(-1) => Ok(Ttl::Never),
                 Some(left) => Ok(Ttl::After(Duration::from_millis(left.unsigned_abs()))),

@@ -1,8 +1,8 @@
 //! What the hooks of a model do: the keys of its row, before and after the write.
 
 use ::sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Iterable, ModelTrait,
-    PrimaryKeyToColumn, QueryFilter, QuerySelect,
+    ActiveModelTrait, ActiveValue, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Iterable,
+    ModelTrait, PrimaryKeyToColumn, QueryFilter, QuerySelect,
 };
 
 use super::held::{LONGEST_STATEMENT, Row};
@@ -11,7 +11,8 @@ use crate::protocol::open;
 use crate::protocol::scope::current_cache;
 
 /// For `ActiveModelBehavior::before_save`: reads the row that an update is about to change, so
-/// that moving it from one group to another clears both.
+/// that moving it from one group to another clears both; also by `update_without_returning`, after
+/// which no hook is called.
 ///
 /// One query by primary key; inside a transaction it locks the row, where the database can.
 /// Nothing happens for an insert.
@@ -27,7 +28,7 @@ where
     if insert {
         return Ok(());
     }
-    gather_old(model, db).await
+    gather(model, db, planned).await
 }
 
 /// For `ActiveModelBehavior::after_save`: clears the keys of the row as it was and as it is, after
@@ -54,7 +55,7 @@ where
     <A::Entity as EntityTrait>::Model: CacheKeys,
     C: ConnectionTrait,
 {
-    gather_old(model, db).await
+    gather(model, db, |_, _| Vec::new()).await
 }
 
 /// For `ActiveModelBehavior::after_delete`: clears the keys of the row that is gone, as
@@ -76,7 +77,27 @@ pub(super) fn is_connection<C: ?Sized>() -> bool {
     std::any::type_name::<C>().ends_with("::DatabaseConnection")
 }
 
-async fn gather_old<A, C>(model: &A, db: &C) -> Result<(), DbErr>
+/// The keys that the row will have when the update has set what it sets.
+fn planned<A: ActiveModelTrait>(model: &A, old: &<A::Entity as EntityTrait>::Model) -> Vec<String>
+where
+    <A::Entity as EntityTrait>::Model: CacheKeys,
+{
+    let mut new = old.clone();
+    for column in <A::Entity as EntityTrait>::Column::iter() {
+        if let ActiveValue::Set(value) = model.get(column) {
+            // A value of another type is refused by the statement itself.
+            let _ = new.try_set(column, value);
+        }
+    }
+    new.cache_keys()
+}
+
+/// Reads the row that is there, and gathers its keys and those that `more` makes of it.
+async fn gather<A, C>(
+    model: &A,
+    db: &C,
+    more: fn(&A, &<A::Entity as EntityTrait>::Model) -> Vec<String>,
+) -> Result<(), DbErr>
 where
     A: ActiveModelTrait,
     <A::Entity as EntityTrait>::Model: CacheKeys,
@@ -101,7 +122,8 @@ where
     let Some(old) = query.one(db).await? else {
         return Ok(());
     };
-    let keys = old.cache_keys();
+    let mut keys = old.cache_keys();
+    keys.extend(more(model, &old));
     let keys = if alone { Err(keys) } else { open::add(keys) };
     if let Err(keys) = keys {
         Row::new::<A::Entity>(&primary_key).hold(current_cache(), keys, LONGEST_STATEMENT);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smart_cache::Target;
-use smart_cache::backend::{Lookup, Stored};
+use smart_cache::backend::{Lookup, Stored, Ticket};
 
 use super::on_each_backend;
 use super::stage::{Settings, Stage, Subject, page, tagged, tags};
@@ -22,6 +22,7 @@ on_each_backend![
     a_young_found_tag_settles,
     found_tags_and_declared_tags_are_the_same_tokens,
     a_ticket_of_a_list_whose_tag_fell_is_not_filled,
+    a_ticket_of_another_list_is_not_told_of_an_entry_whose_tag_fell,
 ];
 
 async fn fill_with(backend: &Subject, target: &Target, body: &str, found: &[Arc<str>]) -> Stored {
@@ -165,4 +166,25 @@ async fn a_ticket_of_a_list_whose_tag_fell_is_not_filled(stage: Stage) {
     let lease = backend.lead(&list).await;
     backend.0.release(&list, &lease).await.unwrap();
     backend.lead_with(&list, &found).await;
+}
+
+/// Both tags were minted by one ticket. That must not make the token of one pass for the other's.
+async fn a_ticket_of_another_list_is_not_told_of_an_entry_whose_tag_fell(stage: Stage) {
+    let (backend, list) = (stage.backend(), page("list"));
+    let (both, first, second) = (tags(&["a", "b"]), tags(&["a"]), tags(&["b"]));
+    assert_eq!(
+        fill_with(&backend, &list, "both", &both).await,
+        Stored::Landed(None)
+    );
+    backend.clear(&["list"]).await;
+    let lease = backend.lead_with(&list, &both).await;
+    let stored = backend
+        .store_with(&list, &lease, "old", None, &second)
+        .await;
+    assert_eq!(stored, Stored::Landed(None));
+    backend.clear(&["b"]).await;
+    assert_eq!(backend.served(&list).await, None);
+    // Whoever saw an older entry, which depended on the other tag, asks with that one's list.
+    let ticket = backend.ticket_with(&list, &first).await.unwrap();
+    assert!(!matches!(ticket, Ticket::Filled(_)), "{ticket:?}");
 }

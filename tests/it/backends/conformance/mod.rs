@@ -23,6 +23,24 @@ macro_rules! on_own_backends {
                 }
             )*
         }
+        mod partitioned {
+            $(
+                #[tokio::test]
+                async fn $check() {
+                    super::$check(crate::backends::stage::Stage::partitioned().await).await;
+                }
+            )*
+        }
+        mod valkey {
+            $(
+                #[tokio::test]
+                async fn $check() {
+                    if let Some(stage) = crate::backends::stage::Stage::valkey().await {
+                        super::$check(stage).await;
+                    }
+                }
+            )*
+        }
         mod memory {
             $(
                 #[tokio::test]

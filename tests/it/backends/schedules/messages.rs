@@ -34,6 +34,29 @@ async fn a_ticket_delivered_twice_revives_nothing_that_was_cleared() {
 }
 
 #[tokio::test]
+async fn a_ticket_delivered_twice_lets_no_expire_bring_back_what_was_cleared() {
+    let server = RedisServer::start().await;
+    with_scripts(&server).await;
+    let chaos = Chaos::in_front_of(server.address()).await;
+    let (backend, target) = (through(&chaos), tagged("k", &["t"]));
+    let captured = chaos.capture(sha(TICKET));
+    let lease = backend.lead(&target).await;
+    let ticket = captured.taken().await;
+    assert_eq!(
+        backend.store(&target, &lease, "old").await,
+        Stored::Landed(None)
+    );
+    backend.clear(&["k", "t"]).await;
+    // The tokens have the nonce of before again, though not the stamp.
+    ticket.deliver().await;
+    for keys in [&["k"][..], &["t"], &["k", "t"]] {
+        backend.expire(keys).await;
+        assert_eq!(backend.stale(&target).await, None, "after {keys:?}");
+        assert_eq!(backend.served(&target).await, None, "after {keys:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_ticket_delivered_twice_around_anothers_store_and_a_clear_stores_nothing_old() {
     let server = RedisServer::start().await;
     with_scripts(&server).await;

@@ -7,6 +7,7 @@ const STORE: &str = include_str!("../../../../smart-cache/src/backend/redis/stor
 const ADOPT: &str = include_str!("../../../../smart-cache/src/backend/redis/adopt.lua");
 const RENEW: &str = include_str!("../../../../smart-cache/src/backend/redis/renew.lua");
 const RELEASE: &str = include_str!("../../../../smart-cache/src/backend/redis/release.lua");
+const EXPIRE: &str = include_str!("../../../../smart-cache/src/backend/redis/expire.lua");
 const HOLD: &str = include_str!("../../../../smart-cache/src/backend/redis/hold.lua");
 const UNHOLD: &str = include_str!("../../../../smart-cache/src/backend/redis/unhold.lua");
 
@@ -27,6 +28,7 @@ pub(super) struct Scripts {
     pub(super) adopt: Script,
     pub(super) renew: Script,
     pub(super) release: Script,
+    pub(super) expire: Script,
     pub(super) hold: Script,
     pub(super) unhold: Script,
 }
@@ -46,6 +48,7 @@ impl Scripts {
             adopt: script(ADOPT),
             renew: script(RENEW),
             release: script(RELEASE),
+            expire: script(EXPIRE),
             hold: script(HOLD),
             unhold: script(UNHOLD),
         }

@@ -9,6 +9,7 @@ use super::answers;
 use crate::backend::redis::RedisBackend;
 use crate::backend::redis::caretaker::builds;
 use crate::backend::redis::identity::{field, text};
+use crate::backend::redis::partitions::record;
 use crate::backend::redis::reply::integer;
 use crate::error::BackendError;
 use crate::inspect::{Build, Facts, Swept, TokenState};
@@ -37,6 +38,7 @@ pub(super) async fn read(backend: &RedisBackend) -> Result<Facts, BackendError> 
     let number = |section: &str, name| field(section, name).and_then(|text| text.parse().ok());
     let (dbsize, time, clock) = (answers.next(), answers.next(), answers.next());
     let (namespace, swept) = (answers.next(), answers.next());
+    let noted = record::read(&backend.core.shared, &up, up.deadline()).await?;
     let known = builds(&backend.core.shared, &up).await?;
     let mut known: Vec<Build> = known
         .into_iter()
@@ -68,6 +70,7 @@ pub(super) async fn read(backend: &RedisBackend) -> Result<Facts, BackendError> 
             .and_then(|(server, own)| server.checked_sub(own)),
         clock_ahead_us: ahead(time.as_ref(), clock),
         builds: known,
+        partitions: noted.numbers(),
         swept: swept.and_then(|swept| swept_of(&swept)),
         round_trip,
     })

@@ -233,7 +233,7 @@ impl RedisBackend {
     }
 
     /// Lines of those that have entries.
-    async fn key_lines(
+    pub(super) async fn key_lines(
         &self,
         up: &Up,
         found: Vec<(String, String)>,

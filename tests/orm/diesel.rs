@@ -8,9 +8,8 @@ use smart_cache::hooks::{
 };
 use smart_cache_tests::harness::SqliteFile;
 
-use super::groups::Shop;
-use super::{Products, sqlite};
-use crate::road::{every_kind, in_memory};
+use crate::groups::Shop;
+use crate::stage::{Products, every_kind, in_memory, sqlite};
 
 diesel::table! {
     products (id) {

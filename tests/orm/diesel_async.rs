@@ -8,10 +8,9 @@ use smart_cache::hooks::diesel_async::{transaction, transaction_for};
 use smart_cache_tests::harness::{PostgresServer, eventually};
 use sqlx::postgres::PgPool;
 
-use super::Products;
-use super::diesel::{Outcome, Product, products};
-use super::groups::Shop;
-use crate::road::{every_kind, in_memory};
+use crate::diesel::{Outcome, Product, products};
+use crate::groups::Shop;
+use crate::stage::{Products, every_kind, in_memory};
 
 /// A row of PostgreSQL, moved; RETURNING gives the new one.
 async fn moved(conn: &mut AsyncPgConnection, id: i64, to: i64) -> Outcome<Vec<String>> {
