@@ -145,7 +145,10 @@ impl Freshness {
 
     fn hears_at(&self, micros: u64) -> bool {
         if !self.partitions.is_empty() {
-            return self.partitions.iter().all(|partition| partition.hears_at(micros));
+            return self
+                .partitions
+                .iter()
+                .all(|partition| partition.hears_at(micros));
         }
         micros < self.heard_until.load(Ordering::SeqCst)
     }
