@@ -82,7 +82,7 @@ fn round_up(most: f64) -> f64 {
     [1.0, 2.0, 5.0, 10.0]
         .into_iter()
         .map(|digit| digit * power)
-        .find(|round| *round >= most * 0.999)
+        .find(|round| *round >= most * 0.999_999)
         .unwrap_or(most)
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use smart_cache::hooks::{CacheKeys, changed};
-use smart_cache::{CachedHandler, registry};
+use smart_cache::{CachedHandler, registry, smart_cache};
 
 mod reexported {
     pub(super) use ::smart_cache as cache;
@@ -61,6 +61,11 @@ mod shadowed {
     }
 }
 
+#[smart_cache("author:{id}")]
+async fn author(axum::extract::Path(id): axum::extract::Path<u32>) -> String {
+    id.to_string()
+}
+
 fn article(id: u64, author: u32) -> Article {
     Article {
         id,
@@ -102,10 +107,10 @@ fn rows_are_known_to_the_registry() {
     let row = row.unwrap();
     assert_eq!(row.keys, ["article:{id}", "author:{author.id}", "articles"]);
     assert_eq!(row.module, module_path!());
-    let category = |handler: &&CachedHandler| handler.key == "category:{id}";
-    assert!(registry.cached.iter().any(|handler| category(&handler)));
+    let by_author = |handler: &&CachedHandler| handler.key == "author:{id}";
+    assert!(registry.cached.iter().any(|handler| by_author(&handler)));
     assert!(
-        !registry.never_cleared().iter().any(category),
-        "rows of products clear it"
+        !registry.never_cleared().iter().any(by_author),
+        "rows of articles clear it"
     );
 }

@@ -45,6 +45,8 @@ struct Twins {
     tokens: HashMap<String, Token>,
     names: HashMap<Token, String>,
     versions: u8,
+    /// The greatest stamp that the model has handed out.
+    newest: u8,
 }
 
 fn chosen(set: u8, from: impl Iterator<Item = usize>) -> Vec<&'static str> {
@@ -68,6 +70,7 @@ impl Twins {
             tokens: HashMap::new(),
             names: HashMap::new(),
             versions: 0,
+            newest: START,
         }
     }
 
@@ -241,6 +244,10 @@ impl Twins {
             }
             NAMES => {
                 self.model.data.clock = None;
+                // Every stamp is a whole unit ahead in the model, and a microsecond on the server: both have
+                // to begin anew with stamps that nobody has had.
+                self.model.now = self.model.now.max(self.newest + 1);
+                self.turn_clock().await;
                 self.real.clock()
             }
             5 => {
@@ -282,6 +289,7 @@ impl Twins {
                 (mark, value) => panic!("{:?}: {mark:?}, {value:?}", CALLED[name]),
             }
         }
+        self.newest = self.newest.max(self.model.data.clock.unwrap_or(0));
         let clock = self.real.clock();
         let clock = self.real.value(&clock).await;
         assert_eq!(self.model.data.clock.is_some(), clock.is_some(), "clock");

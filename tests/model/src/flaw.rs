@@ -39,7 +39,7 @@ pub enum Flaw {
     NoGeneration,
     /// The local tier is served for as long as its connection seems to live.
     NoHeartbeat,
-    /// An UNHOLD looks at its own hold only.
+    /// An UNHOLD looks at its own hold only, and TICKET at none.
     UnholdForgets,
     /// TICKET mints the key's token without a look at who holds the key.
     BlindToHolds,

@@ -385,7 +385,9 @@ impl Server {
             Some(Mark::Held) => true,
             None => false,
         };
-        if !is_there(marks[1]) && self.data.holds != 0 && flaw != Some(Flaw::BlindToHolds) {
+        // An UNHOLD that forgets does no harm while this looks.
+        let looks = !matches!(flaw, Some(Flaw::BlindToHolds | Flaw::UnholdForgets));
+        if !is_there(marks[1]) && self.data.holds != 0 && looks {
             self.put(side, KEY, Some(Mark::Held));
             return TicketAnswer::Held;
         }

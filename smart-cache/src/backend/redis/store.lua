@@ -35,7 +35,7 @@ end
 if stamp then redis.call('SET', KEYS[3], string.format('%.0f', stamp)) end
 if young then return {-2} end
 local px, settle, max, victim = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[10]), ''
-local settling = began - newest < settle * 1000
+local settling = settle > 0 and began - newest < settle * 1000   -- the newest stamp may be ahead of TIME
 if settling and (px == 0 or settle < px) then px = settle end
 local listed = max > 0 and redis.pcall('SISMEMBER', KEYS[4], ARGV[9])
 if type(listed) == 'table' then redis.call('DEL', KEYS[4]); listed = 0 end   -- something else stands in the index's place

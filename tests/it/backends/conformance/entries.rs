@@ -204,10 +204,10 @@ async fn without_settle_the_first_store_stays_for_ever(stage: Stage) {
 
 async fn a_key_holds_no_more_variants_than_allowed(stage: Stage) {
     let backend = stage.with(&Settings {
-        max_variants: 3,
+        max_variants: 4,
         ..Settings::default()
     });
-    let variants: Vec<Target> = (0..10_u8).map(|at| Target::new("k", &[], &[at])).collect();
+    let variants: Vec<Target> = (0..20_u8).map(|at| Target::new("k", &[], &[at])).collect();
     let other = page("other");
     backend.fill(&other, "other").await;
     for target in &variants {
@@ -222,18 +222,20 @@ async fn a_key_holds_no_more_variants_than_allowed(stage: Stage) {
     for target in &variants {
         served += usize::from(backend.served(target).await.is_some());
     }
-    assert_eq!(served, 3);
+    // Each of four partitions keeps one, if one of the variants belongs to it.
+    let least = if matches!(stage, Stage::Partitioned(_)) { 1 } else { 4 };
+    assert!((least..=4).contains(&served), "{served}");
     assert_eq!(backend.served(&other).await.as_deref(), Some("other"));
 }
 
 async fn a_variant_that_is_stored_again_displaces_nobody(stage: Stage) {
     let backend = stage.with(&Settings {
-        max_variants: 2,
+        max_variants: 8,
         ..Settings::default()
     });
     let (one, two) = (Target::new("k", &[], b"1"), Target::new("k", &["t"], b"2"));
     backend.fill(&one, "one").await;
-    for round in 0..4 {
+    for round in 0..10 {
         backend.fill(&two, &format!("two {round}")).await;
         backend.clear(&["t"]).await;
     }

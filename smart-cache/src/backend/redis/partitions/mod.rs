@@ -39,6 +39,11 @@ pub struct PartitionedBackend {
     freshness: Option<Arc<Freshness>>,
 }
 
+/// How many variants of a key one partition keeps.
+fn share(of_all: u32, partitions: u32) -> u32 {
+    if of_all == 0 { 0 } else { (of_all / partitions).max(1) }
+}
+
 impl PartitionedBackend {
     /// Prepares a backend for a namespace in this many partitions, from 1 to 256; connects on first use.
     ///
@@ -67,7 +72,10 @@ impl PartitionedBackend {
         }
         let part = |number| -> Result<Part, ConfigError> {
             let place = Place::new(number, partitions);
-            let backend = RedisBackend::at(address.clone(), options.clone(), place)?;
+            let mut options = options.clone();
+            // Each keeps its own index, so each has its share; none has less than one, nor 0: no limit.
+            options.max_variants = share(options.max_variants, partitions);
+            let backend = RedisBackend::at(address.clone(), options, place)?;
             Ok(Part::new(number, backend))
         };
         let all: Vec<Part> = (0..partitions).map(part).collect::<Result<_, _>>()?;
