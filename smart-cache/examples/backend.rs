@@ -154,3 +154,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(made("welcome").await?, "welcome");
     Ok(())
 }
+
+#[cfg(test)]
+#[test]
+fn a_map_is_a_backend() {
+    main().unwrap();
+}

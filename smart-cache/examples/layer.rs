@@ -60,3 +60,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(ask("GET", "/time", plain).await?, "not cached here");
     Ok(())
 }
+
+#[cfg(test)]
+#[test]
+fn a_layer_caches_closures_and_leaves_out_who_asks() {
+    main().unwrap();
+}

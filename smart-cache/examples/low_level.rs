@@ -51,3 +51,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!((first, second), (10, 11));
     Ok(())
 }
+
+#[cfg(test)]
+#[test]
+fn values_behave_as_the_example_says() {
+    main().unwrap();
+}

@@ -57,3 +57,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert!(!is_hit("/products/2").await?);
     Ok(())
 }
+
+#[cfg(test)]
+#[test]
+fn a_list_falls_with_each_product_on_it() {
+    main().unwrap();
+}

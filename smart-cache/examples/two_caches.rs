@@ -61,3 +61,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     pages.clear("article:7").await?;
     Ok(())
 }
+
+#[cfg(test)]
+#[test]
+fn each_answer_is_in_its_own_cache() {
+    main().unwrap();
+}

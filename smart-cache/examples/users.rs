@@ -78,3 +78,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert!(ask("User 2").await?.0);
     Ok(())
 }
+
+#[cfg(test)]
+#[test]
+fn nobody_is_shown_the_page_of_another() {
+    main().unwrap();
+}
