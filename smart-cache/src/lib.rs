@@ -26,6 +26,13 @@
 //! With no configuration it uses the Redis on `127.0.0.1:6379`, or, if nothing listens there, the
 //! memory of the process. `SMART_REDIS_*` variables say otherwise; [`start`] reads them in `main`.
 //!
+//! # Where to read on
+//! [The guide](guide) has everything in the order in which it is needed, from the first cached handler to a
+//! decision tree for pages that are slow or wrong; [the migration guide](guide::migrating) is for those who come
+//! from django-smart-redis or Django's cache; [the comparison](guide::comparison) for those who are choosing.
+//! The attribute has all of its arguments at [`smart_cache`](macro@smart_cache), the layer at
+//! [`CacheLayer`], values at [`Cache`].
+//!
 //! # What is promised
 //! After a clear returned `Ok`, no lookup on any node returns an answer whose handler started
 //! before the clear, and a copy in a process's own memory ends when it hears of the clear, within
@@ -79,6 +86,8 @@ mod error;
 mod fill;
 #[cfg(test)]
 mod fuzz;
+#[cfg(any(doc, doctest, test))]
+pub mod guide;
 pub mod hooks;
 mod http;
 pub mod inspect;
