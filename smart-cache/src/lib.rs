@@ -60,6 +60,9 @@
 //! | `diesel`, `diesel-async` | [`hooks`]: the same for transactions of diesel 2.3 and diesel-async 0.9 | no |
 //! | `testing` | [`testing`]: assertions, a recorder and a failing backend for the tests of programs that cache | no |
 
+// docs.rs marks what needs a feature.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 // The attributes name this crate by its own name, also in its own examples and tests.
 extern crate self as smart_cache;
 

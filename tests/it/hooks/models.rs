@@ -107,6 +107,7 @@ fn rows_are_known_to_the_registry() {
     let row = row.unwrap();
     assert_eq!(row.keys, ["article:{id}", "author:{author.id}", "articles"]);
     assert_eq!(row.module, module_path!());
+    let _: axum::Router = axum::Router::new().route("/authors/{id}", axum::routing::get(author));
     let by_author = |handler: &&CachedHandler| handler.key == "author:{id}";
     assert!(registry.cached.iter().any(|handler| by_author(&handler)));
     assert!(

@@ -223,7 +223,11 @@ async fn a_key_holds_no_more_variants_than_allowed(stage: Stage) {
         served += usize::from(backend.served(target).await.is_some());
     }
     // Each of four partitions keeps one, if one of the variants belongs to it.
-    let least = if matches!(stage, Stage::Partitioned(_)) { 1 } else { 4 };
+    let least = if matches!(stage, Stage::Partitioned(_)) {
+        1
+    } else {
+        4
+    };
     assert!((least..=4).contains(&served), "{served}");
     assert_eq!(backend.served(&other).await.as_deref(), Some("other"));
 }

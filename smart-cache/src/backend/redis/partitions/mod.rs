@@ -41,7 +41,11 @@ pub struct PartitionedBackend {
 
 /// How many variants of a key one partition keeps.
 fn share(of_all: u32, partitions: u32) -> u32 {
-    if of_all == 0 { 0 } else { (of_all / partitions).max(1) }
+    if of_all == 0 {
+        0
+    } else {
+        (of_all / partitions).max(1)
+    }
 }
 
 impl PartitionedBackend {
