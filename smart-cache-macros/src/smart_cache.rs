@@ -183,6 +183,7 @@ impl Attributes for SmartCache {
                 stale_if_error_ms: #stale_if_error,
                 encodings: #encodings,
                 audit: #audit,
+                home: #private::Home::new(),
             };
             #private::inventory::submit! { #private::Handler(&SITE) }
             #private::Call::new(#context, &SITE, #private::type_name_of_val(&|| ()))
@@ -196,6 +197,18 @@ impl Attributes for SmartCache {
             "run_attached"
         } else {
             "run"
+        }
+    }
+
+    fn answer(&self, run: TokenStream, names: &Names) -> TokenStream {
+        let Names { private, call, .. } = names;
+        let answer = Ident::new("answer", Span::mixed_site());
+        // The handler's future is not even made where there is an answer.
+        quote! {
+            match #call.ready() {
+                #private::Option::Some(#answer) => #answer,
+                #private::Option::None => #run,
+            }
         }
     }
 

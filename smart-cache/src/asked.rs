@@ -13,7 +13,7 @@ use crate::entry::EntryId;
 use crate::http::wants::Wants;
 use crate::key::{Form, Identity, QueryRule, Seen, Variant};
 use crate::listed::Listed;
-use crate::policy::{self, Bypass, Rules};
+use crate::policy::{Bypass, Rules};
 use crate::protocol::{MAX_TAGS, Target};
 use crate::registry::Site;
 
@@ -65,43 +65,46 @@ pub(crate) struct Gathered {
     pub(crate) variant: Variant,
 }
 
-impl Asked {
-    /// Decides what is asked, or why the request stays out.
-    pub(crate) fn new(
-        cache: &SmartCache,
-        shown: &mut Shown,
-        gathered: Gathered,
-    ) -> Result<Self, Bypass> {
-        let site = gathered.site;
-        policy::request(&shown.method)?;
-        if gathered.variant.is_bypassed() {
+impl Gathered {
+    /// Key, tags and variant, unless the request stays out.
+    /// The variant is used up.
+    pub(crate) fn form(&mut self, cache: &SmartCache, shown: &Shown) -> Result<Form, Bypass> {
+        let (site, variant) = (self.site, self.variant.take());
+        shown.method?;
+        if variant.is_bypassed() {
             return Err(Bypass::Request);
         }
-        if gathered.variant.is_nameless() {
+        if variant.is_nameless() {
             return Err(Bypass::EmptyKey);
         }
         if site.tags.len() > MAX_TAGS {
             return Err(Bypass::Tags);
         }
-        let config = &cache.inner.config;
         let seen = Seen {
             identity: Identity {
-                type_name: gathered.type_name,
+                type_name: self.type_name,
                 place: (site.file, site.line, site.column),
                 state: shown.state,
             },
-            uri: &shown.uri,
-            rewritten: shown.rewritten.as_ref(),
-            query: site
-                .query
-                .map_or(QueryRule::AllBut(&config.ignored_query), QueryRule::Only),
+            sent: (&shown.sent).into(),
+            rewritten: shown.rewritten.as_deref(),
+            query: site.query.map_or(
+                QueryRule::AllBut(&cache.inner.config.ignored_query),
+                QueryRule::Only,
+            ),
             query_named: site.query.is_some(),
             vary: site.vary,
-            headers: shown.headers.as_ref(),
+            headers: shown.headers.as_deref(),
         };
-        Ok(Self {
-            form: gathered.variant.into_form(&seen),
-            answerer: Answerer::Handler(gathered.type_name.trim_end_matches("::{{closure}}")),
+        Ok(variant.into_form(&seen))
+    }
+
+    /// What a request asks that shows this form.
+    pub(crate) fn asked(&self, cache: &SmartCache, shown: &mut Shown, form: Form) -> Asked {
+        let (site, config) = (self.site, &cache.inner.config);
+        Asked {
+            form,
+            answerer: Answerer::Handler(self.type_name.trim_end_matches("::{{closure}}")),
             rules: Rules {
                 status: Listed::Static(site.status),
                 vary: Listed::Static(site.vary),
@@ -113,19 +116,21 @@ impl Asked {
             ttl: site.ttl_ms.map(Duration::from_millis),
             stale_if_error: site.stale_if_error_ms.map(Duration::from_millis),
             audit: site.audit,
-            is_head: shown.method == http::Method::HEAD,
-            wants: std::mem::take(&mut shown.wants).without(site.vary),
+            is_head: shown.is_head,
+            wants: std::mem::take(&mut shown.wants),
             local: site.local,
             route: shown.route.take(),
-        })
+        }
     }
+}
 
+impl Asked {
     /// The entry and what it depends on; worked out only when the local tier has no answer.
     pub(crate) fn target(&self) -> Arc<Target> {
         let (key, tags) = self.form.names();
         let tags = tags.into_iter().map(Into::into).collect();
         Arc::new(Target::from_parts(
-            EntryId::of(self.form.as_bytes()),
+            EntryId::of(&self.form.canonical()),
             key.unwrap_or_default().into(),
             tags,
         ))

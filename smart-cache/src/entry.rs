@@ -4,17 +4,18 @@
 //! of it once and answers any number of hits. Neither knows where it is kept.
 
 use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use crate::http::accept_encoding;
+use crate::clock::Moment;
 use crate::http::cache_status::Status;
 use crate::http::encoding::Encoding;
 use crate::http::wants::{Want, Wants};
+use crate::http::{accept_encoding, age};
 use crate::respond::{Offer, narrow};
 
 /// Names an entry: the hash of key and variant.
@@ -107,7 +108,7 @@ pub(crate) struct Entry {
     /// Its age in seconds when it was made ready, the handler's own `Age` included.
     age: u64,
     /// When that was: a hit reads one clock, the monotonic one.
-    ready: Instant,
+    ready: Moment,
 }
 
 /// An encoded body with the headers of its hits, made by the first of them.
@@ -155,12 +156,13 @@ impl Entry {
             .and_then(|age| age.to_str().ok()?.trim().parse().ok());
         // Exactly as large as it will be: a hit clones it and never grows it.
         let mut ready = HeaderMap::with_capacity(headers.len() + 3);
+        // The first one, where a hit finds it at once.
+        ready.insert(header::AGE, HeaderValue::from_static("0"));
         for (name, value) in &headers {
             if name != header::AGE {
                 ready.append(name, value.clone());
             }
         }
-        ready.insert(header::AGE, HeaderValue::from_static("0"));
         let has_content = !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if has_content && !ready.contains_key(header::CONTENT_LENGTH) {
             ready.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -185,7 +187,7 @@ impl Entry {
             created,
             took,
             age: own.saturating_add(age.unwrap_or(0)),
-            ready: Instant::now(),
+            ready: Moment::now(),
         }
     }
 
@@ -212,7 +214,7 @@ impl Entry {
     }
 
     /// The answer of a hit in the form that is wanted, with its `Age` (RFC 9111, section 5.1).
-    pub(crate) fn to_response(&self, wants: &Wants, is_head: bool, now: Instant) -> Response {
+    pub(crate) fn to_response(&self, wants: &Wants, is_head: bool, now: Moment) -> Response {
         let (headers, body) = match self.choose(wants) {
             Some(encoded) => (encoded.headers(&self.headers), &encoded.body.body),
             None => (&self.headers, &self.body),
@@ -230,10 +232,9 @@ impl Entry {
             *response.headers_mut() = headers.clone();
             response
         });
-        let since = now.saturating_duration_since(self.ready).as_secs();
-        let age = self.age.saturating_add(since);
-        if let (1.., Some(value)) = (age, response.headers_mut().get_mut(header::AGE)) {
-            *value = HeaderValue::from(age);
+        let age = self.age.saturating_add(now.seconds_since(self.ready));
+        if let (1.., Some(value)) = (age, age::place(response.headers_mut())) {
+            *value = age::value(age);
         }
         response
     }

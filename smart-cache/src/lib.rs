@@ -75,6 +75,7 @@ mod builder;
 mod cache;
 mod cached;
 mod clearing;
+mod clock;
 mod codec;
 mod config;
 mod context;

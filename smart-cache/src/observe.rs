@@ -31,6 +31,11 @@ pub(crate) fn request(counts: &HandlerCounts) -> Span {
     )
 }
 
+/// Whether anybody listens to the spans of requests.
+pub(crate) fn is_traced() -> bool {
+    tracing::enabled!(target: "smart_cache", tracing::Level::DEBUG)
+}
+
 /// The span of a question to the backend.
 pub(crate) fn lookup(request: &Span) -> Span {
     if request.is_disabled() {

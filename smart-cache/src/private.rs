@@ -11,23 +11,26 @@ pub use inventory;
 pub use smart_cache_macros::{clears_cache_last, smart_cache_last};
 pub use std::any::type_name_of_val;
 pub use std::option::Option;
+use std::pin::Pin;
 pub use std::string::String;
 pub use std::vec::Vec;
 pub use std::{column, file, format_args, line, module_path};
 
-use crate::asked::{Asked, Gathered};
+use crate::asked::Gathered;
 use crate::cached::Cached;
 use crate::context::{CacheContext, HeadersKept, Shown};
 pub use crate::context::{NoHeaders, PutDebugHandlerBelow, WithHeaders};
 pub use crate::encode::{br, gzip, zstd};
 pub use crate::http::encoding::{Encoding, Encodings};
-use crate::key::Variant;
 pub use crate::key::{BodyPart, HeaderPart};
+use crate::key::{Form, Variant};
 pub use crate::kv::{FunctionCall, Returned, ReturnsValue};
+use crate::policy::Bypass;
 pub use crate::registry::{
     ClearHandler, ClearSite, Function, FunctionSite, Handler, Model, ModelSite, Site,
 };
 use crate::run::Run;
+pub use crate::start::Home;
 use crate::stats::Counted;
 use crate::write::ClearGuard;
 
@@ -36,6 +39,8 @@ use crate::write::ClearGuard;
 pub struct Call {
     shown: Option<Shown>,
     gathered: Gathered,
+    /// What is asked, or why the request stays out; known once the memory was looked into.
+    form: Option<Result<Form, Bypass>>,
 }
 
 impl Call {
@@ -49,9 +54,14 @@ impl Call {
             type_name,
             variant: Variant::new(),
         };
+        let mut shown = context.shown;
+        if let Some(shown) = &mut shown {
+            shown.wants.leave_out(site.vary);
+        }
         Self {
-            shown: context.shown,
+            shown,
             gathered,
+            form: None,
         }
     }
 
@@ -79,35 +89,51 @@ impl Call {
         self.gathered.variant.push(part);
     }
 
+    /// The answer, if this process's memory has it. Before the handler's future is made, and
+    /// without waiting for anything: most requests end here.
+    pub fn ready<T>(&mut self) -> Option<Cached<T>> {
+        let shown = self.shown.as_ref()?;
+        let site = self.gathered.site;
+        let cache = crate::start::at_hand(shown.cache.as_ref(), site.cache, &site.home)?;
+        let form = self.form.insert(self.gathered.form(cache, shown));
+        let form = form.as_ref().ok()?;
+        crate::serve::at_hand(cache, site, form, shown).map(Cached::response)
+    }
+
     /// For a handler whose future may be spawned: one that takes no references and is not
-    /// generic.
-    pub async fn run<T, F>(self, handler: F) -> Cached<T>
+    /// generic. On the heap, since a request that is answered at once should not carry it.
+    pub fn run<T, F>(self, handler: F) -> Pin<Box<impl Future<Output = Cached<T>>>>
     where
         T: IntoResponse,
         F: Future<Output = T> + Send + 'static,
     {
-        self.serve(Run::detachable(handler)).await
+        Box::pin(self.serve(Run::detachable(handler)))
     }
 
     /// For a handler that may borrow from its caller.
-    pub async fn run_attached<T: IntoResponse>(
-        self,
-        handler: impl Future<Output = T>,
-    ) -> Cached<T> {
-        self.serve(Run::attached(handler)).await
+    pub fn run_attached<T, F>(self, handler: F) -> Pin<Box<impl Future<Output = Cached<T>>>>
+    where
+        T: IntoResponse,
+        F: Future<Output = T>,
+    {
+        Box::pin(self.serve(Run::attached(handler)))
     }
 
-    async fn serve<T: IntoResponse>(self, run: Run<impl Future<Output = T>>) -> Cached<T> {
+    async fn serve<T: IntoResponse>(mut self, run: Run<impl Future<Output = T>>) -> Cached<T> {
         let Some(mut shown) = self.shown else {
             return Cached::value(run.future.await);
         };
-        let cache = crate::start::resolve(shown.cache.take(), self.gathered.site.cache).await;
+        let site = self.gathered.site;
+        let cache = crate::start::resolve(shown.cache.take(), site.cache).await;
         let Some(cache) = cache else {
             return Cached::response(run.future.await.into_response());
         };
-        let counted = Counted::new(&cache, self.gathered.site);
-        let asked = Asked::new(&cache, &mut shown, self.gathered);
+        let form = self
+            .form
+            .unwrap_or_else(|| self.gathered.form(&cache, &shown));
+        let asked = form.map(|form| self.gathered.asked(&cache, &mut shown, form));
         drop(shown);
+        let counted = Counted::new(&cache, site);
         Cached::response(crate::serve::serve(&counted, asked, run).await)
     }
 }
@@ -201,14 +227,14 @@ pub mod bench {
                 place: ("bench.rs", 1, 1),
                 state: "()",
             },
-            uri,
+            sent: uri.into(),
             rewritten: None,
             query: QueryRule::AllBut(&ignored),
             query_named: false,
             vary: &[],
             headers: None,
         };
-        variant.into_form(&seen).as_bytes().len()
+        variant.into_form(&seen).local().len()
     }
 
     /// An answer as stored bytes.

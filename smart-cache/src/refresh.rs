@@ -14,6 +14,7 @@ use tracing::{Instrument as _, Span};
 use crate::asked::Asked;
 use crate::backend::{BoxFuture, Stale};
 use crate::cache::SmartCache;
+use crate::clock::Moment;
 use crate::entry::Entry;
 use crate::fill::{Outcome, try_fill};
 use crate::http::cache_status::Status;
@@ -64,7 +65,7 @@ pub(crate) async fn show<T: IntoResponse>(
 }
 
 fn shown(cache: &Counted<'_>, asked: &Asked, entry: &Entry) -> Response {
-    let now = Instant::now();
+    let now = Moment::now();
     cache.counts.hit(entry.took(), now);
     cache.counts.stale();
     cache.span.record("result", "hit");

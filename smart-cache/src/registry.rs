@@ -10,9 +10,10 @@ use crate::coverage::{self, ByHand};
 use crate::http::encoding::Encodings;
 use crate::key::{Template, nearest, overlap};
 use crate::layer::{self, CachedLayer};
+use crate::start::Home;
 
 /// What the attribute says about one cached handler.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 #[doc(hidden)]
 pub struct Site {
     pub module: &'static str,
@@ -33,6 +34,7 @@ pub struct Site {
     pub stale_if_error_ms: Option<u64>,
     pub encodings: Option<Encodings>,
     pub audit: bool,
+    pub home: Home,
 }
 
 /// What the attribute says about one handler that clears.

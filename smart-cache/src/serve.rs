@@ -14,10 +14,14 @@ use crate::asked::Asked;
 use crate::audit;
 use crate::backend::{Lookup, Payload, Stale};
 use crate::cache::{Limits, SmartCache};
+use crate::clock::Moment;
+use crate::context::Shown;
 use crate::entry::Entry;
 use crate::error::BackendError;
 use crate::fill::fill;
 use crate::http::cache_status::{self, Status};
+use crate::key::Form;
+use crate::local::{Held, LocalTier};
 use crate::observe::{self, Timed, Timer};
 use crate::policy::Bypass;
 use crate::protocol::open;
@@ -25,11 +29,33 @@ use crate::protocol::scope::Scope;
 use crate::protocol::turn::{Taking, Turn};
 use crate::protocol::{Digest, Target};
 use crate::refresh;
+use crate::registry::Site;
 use crate::run::Run;
 use crate::stats::Counted;
 
 /// Sent back to the lookup this often, a request runs its handler instead.
 const MOST_LOOKUPS: usize = 4;
+
+/// The answer of this process's memory, on a road of its own without a step that could wait; for
+/// hits that nobody wants to hear more of than their count.
+pub(crate) fn at_hand(
+    cache: &SmartCache,
+    site: &'static Site,
+    form: &Form,
+    shown: &Shown,
+) -> Option<Response> {
+    let tier = cache.inner.local.as_ref().filter(|_| site.local)?;
+    let config = &cache.inner.config;
+    let is_audited = config.audit > 0.0 && site.audit;
+    if config.status_key || is_audited || observe::is_traced() {
+        return None;
+    }
+    let now = Moment::now();
+    let held = local(cache, tier, form, now)?;
+    let counts = cache.inner.counters.handlers.of(&site.into());
+    counts.local_hit(held.entry.took(), now);
+    Some(held.entry.to_response(&shown.wants, shown.is_head, now))
+}
 
 /// Answers one request.
 pub(crate) async fn serve<T: IntoResponse>(
@@ -58,9 +84,13 @@ async fn road<T: IntoResponse>(
         Ok(asked) => asked,
         Err(bypass) => return alone(cache, bypass, run.future).await,
     };
-    let now = Instant::now();
-    if let Some(entry) = local(cache, &asked, now) {
-        let response = hit(cache, &asked, &entry, now);
+    let now = Moment::now();
+    let tier = cache.inner.local.as_ref().filter(|_| asked.local);
+    if let Some(held) = tier.and_then(|tier| local(cache, tier, &asked.form, now)) {
+        cache.counts.local_hit(held.entry.took(), now);
+        cache.span.record("result", "hit");
+        cache.span.record("detail", "local");
+        let response = held.entry.to_response(&asked.wants, asked.is_head, now);
         audit::consider(cache, &asked, run);
         return response;
     }
@@ -72,7 +102,7 @@ async fn road<T: IntoResponse>(
     for _ in 0..MOST_LOOKUPS {
         let missed = match find(cache, &asked, limits.patience).await {
             Found::Entry(entry) => {
-                let response = hit(cache, asked.asked, &entry, Instant::now());
+                let response = hit(cache, asked.asked, &entry, Moment::now());
                 audit::consider(cache, asked.asked, run);
                 return response;
             }
@@ -94,7 +124,7 @@ async fn road<T: IntoResponse>(
                     return alone(cache, bypass, run.future).await;
                 }
                 match cache.entry(&payload, asked.target.id) {
-                    Some(entry) => return hit(cache, asked.asked, &entry, Instant::now()),
+                    Some(entry) => return hit(cache, asked.asked, &entry, Moment::now()),
                     None => discard(cache, &asked).await,
                 }
             }
@@ -112,16 +142,12 @@ pub(crate) struct Request<'a> {
 }
 
 /// The answer of this process's memory, if it is proved current.
-fn local(cache: &Counted<'_>, asked: &Asked, now: Instant) -> Option<Arc<Entry>> {
-    let tier = cache.inner.local.as_ref().filter(|_| asked.local)?;
+fn local(cache: &SmartCache, tier: &LocalTier, form: &Form, now: Moment) -> Option<Arc<Held>> {
     // While a clear is pending or a write is open, keys are distrusted: the full road finds out.
     if cache.inner.pending.len() > 0 || open::any_here() {
         return None;
     }
-    let entry = tier.get(asked.form.as_bytes(), now)?;
-    cache.counts.local_hit();
-    cache.span.record("detail", "local");
-    Some(entry)
+    tier.get(form.local(), now)
 }
 
 /// What the backend has for a request.
@@ -219,11 +245,7 @@ fn keep_locally(cache: &SmartCache, asked: &Request<'_>, payload: &Payload, entr
     if let (Some(tier), Some(sample), true) =
         (&cache.inner.local, payload.sample(), asked.asked.local)
     {
-        tier.insert(
-            asked.asked.form.as_bytes().into(),
-            entry,
-            Arc::clone(sample),
-        );
+        tier.insert(asked.asked.form.local().into(), entry, Arc::clone(sample));
     }
 }
 
@@ -276,14 +298,14 @@ async fn discard(cache: &SmartCache, asked: &Request<'_>) {
     }
 }
 
-fn hit(cache: &Counted<'_>, asked: &Asked, entry: &Entry, now: Instant) -> Response {
+fn hit(cache: &Counted<'_>, asked: &Asked, entry: &Entry, now: Moment) -> Response {
     cache.counts.hit(entry.took(), now);
     cache.span.record("result", "hit");
     entry.to_response(&asked.wants, asked.is_head, now)
 }
 
 fn share(cache: &Counted<'_>, asked: &Asked, entry: &Entry) -> Response {
-    let now = Instant::now();
+    let now = Moment::now();
     cache.counts.collapsed(now);
     cache.span.record("result", "collapsed");
     let mut response = entry.to_response(&asked.wants, asked.is_head, now);

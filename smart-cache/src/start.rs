@@ -4,7 +4,7 @@
 //! same in `main`, where a bad value can still stop the program.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -176,6 +176,39 @@ pub(crate) async fn default_cache() -> &'static SmartCache {
             or_broken(SmartCache::builder().env().build_lazily().await)
         })
         .await
+}
+
+/// Where a handler remembers the named cache that it uses: names are looked up under a lock, which
+/// its requests would share.
+#[derive(Debug, Default)]
+#[doc(hidden)]
+pub struct Home(OnceLock<SmartCache>);
+
+impl Home {
+    #[must_use]
+    #[allow(
+        clippy::new_without_default,
+        reason = "it is derived; this one is const"
+    )]
+    pub const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+}
+
+/// [`resolve`] for a cache that is set up, without waiting.
+pub(crate) fn at_hand<'a>(
+    router: Option<&'a SmartCache>,
+    name: Option<&str>,
+    home: &'a Home,
+) -> Option<&'a SmartCache> {
+    match (name, router) {
+        (None, Some(cache)) => Some(cache),
+        (None, None) => DEFAULT.get(),
+        (Some(name), _) => home.0.get().or_else(|| {
+            let cache = cell(name).get()?.clone();
+            Some(home.0.get_or_init(|| cache))
+        }),
+    }
 }
 
 /// The cache that a handler uses: the one it names, else the router's, else the default one.

@@ -14,11 +14,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
 
+type Open<K, T> = HashMap<(Id, K), Arc<Question<T>>>;
+
 /// The questions that callers can join.
 #[derive(Debug)]
 pub(crate) struct Together<K, T> {
     /// By runtime too: another one may stand still.
-    open: Mutex<HashMap<(Id, K), Arc<Question<T>>>>,
+    open: Mutex<Open<K, T>>,
 }
 
 #[derive(Debug)]
@@ -37,7 +39,7 @@ impl<K, T> Default for Together<K, T> {
 }
 
 impl<K, T> Together<K, T> {
-    fn open(&self) -> MutexGuard<'_, HashMap<(Id, K), Arc<Question<T>>>> {
+    fn open(&self) -> MutexGuard<'_, Open<K, T>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -200,7 +202,7 @@ mod tests {
             .build()
             .unwrap();
         let asking = Arc::clone(&together);
-        runtime.spawn(async move { asking.ask((), || std::future::pending::<u8>()).await });
+        runtime.spawn(async move { asking.ask((), std::future::pending::<u8>).await });
         runtime.block_on(tokio::task::yield_now());
         drop(runtime);
         assert!(together.open().is_empty());

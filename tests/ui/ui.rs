@@ -36,8 +36,10 @@ fn mistakes_are_reported_where_they_were_made_and_the_readme_compiles() {
 /// The example as a program. It is compiled and run, so its server must not be.
 fn readme_example() -> String {
     let readme = include_str!("../../README.md");
-    let (_, rest) = readme.split_once("```rust\n").unwrap();
-    let (example, _) = rest.split_once("```").unwrap();
+    let (_, rest) = readme
+        .split_once("```rust\n")
+        .expect("the README has an example");
+    let (example, _) = rest.split_once("```").expect("and it ends");
     let lines = example.lines().filter(|line| !line.trim().is_empty());
     let count = lines.count();
     assert!(count <= 25, "the example of 25 lines has {count}");

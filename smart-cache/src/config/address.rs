@@ -220,10 +220,13 @@ pub(super) fn read(source: &Source<'_>) -> Result<(Option<Address>, bool), Confi
     }
     let mut address = address.with_settings(settings);
     if let Address::Sentinels(sentinels) = &mut address {
+        let [username, password] =
+            ["SENTINEL_USERNAME", "SENTINEL_PASSWORD"].map(|name| source.get(name));
+        let (username, password) = (username?, password?);
         engine::identify(
             sentinels,
-            source.get("SENTINEL_USERNAME")?.map(|value| value.text),
-            source.get("SENTINEL_PASSWORD")?.map(|value| value.text),
+            username.as_ref().map(|value| value.text.as_str()),
+            password.as_ref().map(|value| value.text.as_str()),
         );
     }
     Ok((Some(address), given))

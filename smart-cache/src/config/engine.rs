@@ -110,22 +110,18 @@ pub(super) fn parse(name: &str, url: &str) -> Result<Option<Address>, ConfigErro
             _ => return Err(refuse()),
         }
     }
-    identify(&mut sentinels, username, password);
+    identify(&mut sentinels, username.as_deref(), password.as_deref());
     Ok(Some(Address::Sentinels(sentinels)))
 }
 
 /// Gives the sentinels credentials of their own; what is `None` stays as it is.
-pub(crate) fn identify(
-    sentinels: &mut Sentinels,
-    username: Option<String>,
-    password: Option<String>,
-) {
+pub(crate) fn identify(sentinels: &mut Sentinels, username: Option<&str>, password: Option<&str>) {
     for seed in &mut sentinels.seeds {
         let mut settings = seed.redis_settings().clone();
-        if let Some(username) = &username {
+        if let Some(username) = username {
             settings = settings.set_username(username);
         }
-        if let Some(password) = &password {
+        if let Some(password) = password {
             settings = settings.set_password(password);
         }
         *seed = seed.clone().set_redis_settings(settings);

@@ -2,6 +2,7 @@
 
 pub(crate) mod accept_encoding;
 pub(crate) mod accept_language;
+pub(crate) mod age;
 pub(crate) mod cache_status;
 pub(crate) mod conditional;
 pub(crate) mod encoding;

@@ -81,11 +81,16 @@ impl Wants {
 
     /// Leaves out what the handler looks at itself: a header that is in the variant has had its
     /// say when the answer was made.
-    pub(crate) fn without(mut self, vary: &[&str]) -> Self {
+    pub(crate) fn leave_out(&mut self, vary: &[&str]) {
         if !self.0.is_empty() && !vary.is_empty() {
             self.0
                 .retain(|(want, _)| !vary.contains(&want.name().as_str()));
         }
+    }
+
+    /// These, [without](Self::leave_out) what the handler looks at itself.
+    pub(crate) fn without(mut self, vary: &[&str]) -> Self {
+        self.leave_out(vary);
         self
     }
 }

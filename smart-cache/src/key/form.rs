@@ -1,6 +1,8 @@
 //! Key, tags and variant of one request in one piece: what two requests share if and only if they
 //! may share an answer.
 
+use std::fmt::Display;
+
 use http::{HeaderMap, Uri};
 
 use super::query::{QueryRule, normalise};
@@ -18,11 +20,36 @@ pub(crate) struct Identity {
     pub(crate) state: &'static str,
 }
 
+/// A target as it was sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) query: Option<&'a str>,
+    /// All of it.
+    pub(crate) whole: &'a dyn Display,
+}
+
+impl std::fmt::Debug for Target<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.whole)
+    }
+}
+
+impl<'a> From<&'a Uri> for Target<'a> {
+    fn from(uri: &'a Uri) -> Self {
+        Self {
+            path: uri.path(),
+            query: uri.query(),
+            whole: uri,
+        }
+    }
+}
+
 /// What of a request is in every variant.
 #[derive(Debug)]
 pub(crate) struct Seen<'a> {
     pub(crate) identity: Identity,
-    pub(crate) uri: &'a Uri,
+    pub(crate) sent: Target<'a>,
     /// What the handler reads in its place, if a layer has changed it.
     pub(crate) rewritten: Option<&'a Uri>,
     pub(crate) query: QueryRule<'a>,
@@ -32,14 +59,49 @@ pub(crate) struct Seen<'a> {
     pub(crate) headers: Option<&'a HeaderMap>,
 }
 
-/// Key, tags and variant as bytes that two requests share if and only if they may share an
-/// answer.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Form(Vec<u8>);
+/// Key, tags and variant of one request.
+///
+/// Two names are made of it. The canonical bytes are the same in every process and become the
+/// entry's id; they hold the identity in full, some hundred bytes of type names and paths. In this
+/// process's memory the identity's address says as much, so that a local hit writes and hashes
+/// little.
+#[derive(Debug, Clone)]
+pub(crate) struct Form {
+    /// What the request shows, and behind it the identity's address.
+    local: Vec<u8>,
+    identity: Identity,
+}
+
+/// Bytes of an identity's address.
+const ADDRESS: usize = 6 * size_of::<u64>();
 
 impl Form {
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
+    /// The name of the answer in this process's memory.
+    pub(crate) fn local(&self) -> &[u8] {
+        &self.local
+    }
+
+    /// What two requests share, in whatever process, if and only if they may share an answer.
+    pub(crate) fn canonical(&self) -> Vec<u8> {
+        let Identity {
+            type_name,
+            place: (file, line, column),
+            state,
+        } = self.identity;
+        let names = type_name.len() + file.len() + state.len();
+        let mut out = Vec::with_capacity(self.shown().len() + names + 5 * 5 + 2 * 4);
+        out.extend_from_slice(self.shown());
+        field(&mut out, tag::IDENTITY, type_name.as_bytes());
+        field(&mut out, tag::PLACE, file.as_bytes());
+        field(&mut out, tag::PLACE, &line.to_le_bytes());
+        field(&mut out, tag::PLACE, &column.to_le_bytes());
+        field(&mut out, tag::STATE, state.as_bytes());
+        out
+    }
+
+    /// Fields, one behind the other.
+    pub(super) fn shown(&self) -> &[u8] {
+        &self.local[..self.local.len() - ADDRESS]
     }
 
     /// The key and the tags, in the order in which they were written.
@@ -65,7 +127,7 @@ impl Form {
     }
 
     fn each<'f>(&'f self, mut field: impl FnMut(u8, &'f [u8])) {
-        let mut rest = self.0.as_slice();
+        let mut rest = self.shown();
         while let Some((tag, tail)) = rest.split_first() {
             rest = tail;
             if matches!(
@@ -87,26 +149,22 @@ impl Variant {
     /// Adds what is in every variant.
     pub(crate) fn into_form(self, seen: &Seen<'_>) -> Form {
         let mut out = self.bytes;
-        field(&mut out, tag::IDENTITY, seen.identity.type_name.as_bytes());
-        let (file, line, column) = seen.identity.place;
-        field(&mut out, tag::PLACE, file.as_bytes());
-        field(&mut out, tag::PLACE, &line.to_le_bytes());
-        field(&mut out, tag::PLACE, &column.to_le_bytes());
-        field(&mut out, tag::STATE, seen.identity.state.as_bytes());
-        field(&mut out, tag::PATH, seen.uri.path().as_bytes());
+        field(&mut out, tag::PATH, seen.sent.path.as_bytes());
         if let Some(rewritten) = seen.rewritten {
             field(&mut out, tag::REWRITTEN, rewritten.path().as_bytes());
         }
-        let uri = seen.rewritten.unwrap_or(seen.uri);
+        let read = seen.rewritten.map_or(seen.sent, Target::from);
         match (self.query, seen.query_named) {
             (QueryUse::Unseen, false) => {}
             (QueryUse::Exact, _) => {
-                field(&mut out, tag::EXACT_URI, seen.uri.to_string().as_bytes());
-                field(&mut out, tag::EXACT_URI, uri.to_string().as_bytes());
+                for target in [seen.sent, read] {
+                    let whole = target.whole.to_string();
+                    field(&mut out, tag::EXACT_URI, whole.as_bytes());
+                }
             }
             (QueryUse::Normalised, _) | (QueryUse::Unseen, true) => {
                 let each = |pair: &[u8]| field(&mut out, tag::QUERY, pair);
-                if normalise(uri.query(), seen.query, each) {
+                if normalise(read.query, seen.query, each) {
                     out.push(tag::QUERY_PRESENT);
                 }
             }
@@ -129,7 +187,33 @@ impl Variant {
                 field(&mut out, tag::VALUE, value.as_bytes());
             }
         }
-        Form(out)
+        out.extend_from_slice(&seen.identity.address());
+        Form {
+            local: out,
+            identity: seen.identity,
+        }
+    }
+}
+
+impl Identity {
+    /// Where its names stand in this process. Two identities of one address are one; one identity
+    /// may have several, which only keeps its answers twice.
+    fn address(&self) -> [u8; ADDRESS] {
+        let (file, line, column) = self.place;
+        let short = |length: usize| u64::from(length as u32);
+        let words = [
+            self.type_name.as_ptr() as usize as u64,
+            file.as_ptr() as usize as u64,
+            self.state.as_ptr() as usize as u64,
+            short(self.type_name.len()) << 32 | short(file.len()),
+            short(self.state.len()),
+            u64::from(line) << 32 | u64::from(column),
+        ];
+        let mut address = [0; ADDRESS];
+        for (to, word) in address.chunks_exact_mut(size_of::<u64>()).zip(words) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        address
     }
 }
 
@@ -152,6 +236,7 @@ mod tests {
     use super::*;
 
     fn bytes(uri: &str, fill: impl FnOnce(&mut Variant)) -> Vec<u8> {
+        let uri: Uri = uri.parse().unwrap();
         let ignored = IgnoredQuery::default();
         let mut variant = Variant::new();
         fill(&mut variant);
@@ -162,14 +247,14 @@ mod tests {
                 place: ("f.rs", 1, 1),
                 state: "()",
             },
-            uri: &uri.parse().unwrap(),
+            sent: (&uri).into(),
             rewritten: None,
             query: QueryRule::AllBut(&ignored),
             query_named: false,
             vary: &[],
             headers: None,
         };
-        variant.into_form(&seen).0
+        variant.into_form(&seen).canonical()
     }
 
     #[test]
@@ -187,7 +272,7 @@ mod tests {
                 place: ("f.rs", 1, 1),
                 state: "()",
             },
-            uri: &"/k?a=1".parse().unwrap(),
+            sent: (&"/k?a=1".parse::<Uri>().unwrap()).into(),
             rewritten: None,
             query: QueryRule::AllBut(&ignored),
             query_named: true,

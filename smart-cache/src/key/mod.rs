@@ -8,7 +8,7 @@ mod query;
 mod variant;
 mod words;
 
-pub(crate) use form::{Form, Identity, Seen};
+pub(crate) use form::{Form, Identity, Seen, Target};
 pub use into_keys::IntoKeys;
 pub use part::{BodyPart, HeaderPart, KeyPart, Shows};
 pub(crate) use pattern::{Template, nearest, overlap};

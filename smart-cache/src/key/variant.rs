@@ -33,8 +33,8 @@ pub struct Variant {
     nameless: bool,
 }
 
-/// Room for one request's form, so that it is allocated once.
-const USUAL_FORM: usize = 384;
+/// Room for what one request shows and the identity's address, so that it is allocated once.
+const USUAL_FORM: usize = 192;
 
 /// How much of the query the handler can see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +71,14 @@ impl Variant {
             query: QueryUse::Unseen,
             bypass: false,
             nameless: false,
+        }
+    }
+
+    /// The variant, and nothing in its place.
+    pub(crate) fn take(&mut self) -> Self {
+        Self {
+            bytes: std::mem::take(&mut self.bytes),
+            ..*self
         }
     }
 

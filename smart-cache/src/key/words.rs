@@ -22,7 +22,7 @@ impl Form {
     pub(crate) fn in_words(&self) -> String {
         let (mut path, mut query, mut headers) = (String::new(), String::new(), String::new());
         let mut parts: Option<blake3::Hasher> = None;
-        let (mut rest, mut header): (&[u8], Option<&[u8]>) = (self.as_bytes(), None);
+        let (mut rest, mut header): (&[u8], Option<&[u8]>) = (self.shown(), None);
         while let Some((tag, tail)) = rest.split_first() {
             rest = tail;
             match *tag {
@@ -122,6 +122,7 @@ mod tests {
         headers: &[(&'static str, &str)],
         fill: impl FnOnce(&mut Variant),
     ) -> String {
+        let uri: http::Uri = uri.parse().unwrap();
         let ignored = IgnoredQuery::default();
         let mut variant = Variant::new();
         fill(&mut variant);
@@ -136,7 +137,7 @@ mod tests {
                 place: ("f.rs", 1, 1),
                 state: "()",
             },
-            uri: &uri.parse().unwrap(),
+            sent: (&uri).into(),
             rewritten: None,
             query: QueryRule::AllBut(&ignored),
             query_named: false,

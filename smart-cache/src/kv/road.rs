@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use super::timeout::Life;
 use super::{CacheError, OnError, Opened, Timeout, VALUES, encoding};
 use crate::backend::{Expiry, Lookup, value_key};
+use crate::clock::Moment;
 use crate::entry::{Answer, EntryId};
 use crate::error::BackendError;
 use crate::protocol::scope::Scope;
@@ -199,8 +200,8 @@ impl<'a> Job<'a> {
         }
         let quiet = inner.pending.len() == 0 && !open::any();
         let tier = inner.local.as_ref().filter(|_| quiet);
-        if let Some(entry) = tier.and_then(|tier| tier.get(&memory_key(target), Instant::now())) {
-            return Ok(Found::Computed(entry.body().clone()));
+        if let Some(held) = tier.and_then(|tier| tier.get(&memory_key(target), Moment::now())) {
+            return Ok(Found::Computed(held.entry.body().clone()));
         }
         if !self.is_tagged() {
             match self.stored().await {

@@ -102,7 +102,7 @@ pub(super) fn ask(
             place: (place.file(), place.line(), place.column()),
             state: "",
         },
-        uri: original(parts),
+        sent: original(parts).into(),
         rewritten: Some(&parts.uri),
         query: match &settings.query {
             QuerySeen::Only(names) => QueryRule::Only(names),

@@ -22,17 +22,16 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::sync::{AtomicU64, COUNTERS, Ordering};
+use super::sync::{AtomicU64, COUNTERS, Ordering, micros};
 
 /// What is known to have changed.
 #[derive(Debug)]
 pub struct Freshness {
     /// Bumped when pushes begin to arrive, when they stop, and when everything was flushed.
     generation: AtomicU64,
-    /// Microseconds after `origin` until which what was heard is complete; 0: nothing is heard.
+    /// Microseconds until which what was heard is complete; 0: nothing is heard.
     heard_until: AtomicU64,
     counters: Box<[AtomicU64]>,
-    origin: Instant,
     /// Which partition this is of.
     number: u32,
     /// In front of partitions: theirs, by number. Then nothing is heard here itself.
@@ -76,7 +75,6 @@ impl Freshness {
             generation: AtomicU64::new(0),
             heard_until: AtomicU64::new(0),
             counters: (0..COUNTERS).map(|_| AtomicU64::new(0)).collect(),
-            origin: Instant::now(),
             number,
             partitions: Box::default(),
         }
@@ -121,12 +119,17 @@ impl Freshness {
 
     /// Whether an answer to a question sent after this sample is still what the backend has.
     pub fn is_current(&self, sample: &Sample, now: Instant) -> bool {
+        self.is_current_at(sample, micros(now))
+    }
+
+    /// [`is_current`](Self::is_current), for a clock that was read already.
+    pub(crate) fn is_current_at(&self, sample: &Sample, micros: u64) -> bool {
         if let Some(partition) = self.partitions.get(sample.number as usize) {
-            return partition.is_current(sample, now);
+            return partition.is_current_at(sample, micros);
         }
         // In this order: a link that was lost and found again in between has bumped the
         // generation before it could be heard again.
-        self.hears(now)
+        self.hears_at(micros)
             && self.generation.load(Ordering::SeqCst) == sample.generation
             && sample
                 .counters
@@ -137,10 +140,17 @@ impl Freshness {
     /// Whether pushes arrive, and are complete up to a moment less than L ago; in front of partitions,
     /// those of each.
     pub fn hears(&self, now: Instant) -> bool {
+        self.hears_at(micros(now))
+    }
+
+    fn hears_at(&self, micros: u64) -> bool {
         if !self.partitions.is_empty() {
-            return self.partitions.iter().all(|partition| partition.hears(now));
+            return self
+                .partitions
+                .iter()
+                .all(|partition| partition.hears_at(micros));
         }
-        self.micros(now) < self.heard_until.load(Ordering::SeqCst)
+        micros < self.heard_until.load(Ordering::SeqCst)
     }
 
     /// A key or tag has changed, or is about to be changed by this process.
@@ -176,10 +186,8 @@ impl Freshness {
     /// Everything up to `sent` has been heard.
     pub fn heartbeat(&self, sent: Instant, staleness: Duration) {
         let staleness = u64::try_from(staleness.as_micros()).unwrap_or(u64::MAX);
-        self.heard_until.store(
-            self.micros(sent).saturating_add(staleness),
-            Ordering::SeqCst,
-        );
+        self.heard_until
+            .store(micros(sent).saturating_add(staleness), Ordering::SeqCst);
     }
 
     /// Pushes may be lost from now on.
@@ -203,9 +211,7 @@ impl Freshness {
             until => {
                 let staleness = u64::try_from(staleness.as_micros()).unwrap_or(u64::MAX);
                 let proved = until.saturating_sub(staleness);
-                Some(Duration::from_micros(
-                    self.micros(now).saturating_sub(proved),
-                ))
+                Some(Duration::from_micros(micros(now).saturating_sub(proved)))
             }
         }
     }
@@ -213,10 +219,6 @@ impl Freshness {
     fn counter(&self, name: &str) -> (u32, u64) {
         let slot = slot(name);
         (slot as u32, self.counters[slot].load(Ordering::SeqCst))
-    }
-
-    fn micros(&self, at: Instant) -> u64 {
-        at.saturating_duration_since(self.origin).as_micros() as u64
     }
 }
 

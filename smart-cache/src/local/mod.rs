@@ -10,6 +10,8 @@ mod freshness;
 mod sync {
     pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 
+    pub(super) use crate::clock::micros;
+
     /// 128 KiB. With thousands of clears a second a chance neighbour is cleared along once in a
     /// while, which is a miss.
     pub(super) const COUNTERS: usize = 16_384;
@@ -23,6 +25,7 @@ use std::time::Instant;
 use quick_cache::Weighter;
 
 pub use self::freshness::{Freshness, Sample};
+use crate::clock::Moment;
 use crate::entry::Entry;
 
 /// What an entry costs besides its bytes and headers: map slots, allocations, the stored head.
@@ -53,8 +56,8 @@ pub(crate) struct LocalTier {
 
 /// One entry with the proof that it was current.
 #[derive(Debug)]
-struct Held {
-    entry: Arc<Entry>,
+pub(crate) struct Held {
+    pub(crate) entry: Arc<Entry>,
     sample: Arc<Sample>,
 }
 
@@ -115,12 +118,12 @@ impl LocalTier {
         }
     }
 
-    /// The entry of this form, if it is still proved current.
-    pub(crate) fn get(&self, form: &[u8], now: Instant) -> Option<Arc<Entry>> {
-        let held = self.entries.get(form)?;
+    /// The entry of this name, if it is still proved current.
+    pub(crate) fn get(&self, name: &[u8], now: Moment) -> Option<Arc<Held>> {
+        let held = self.entries.get(name)?;
         self.freshness
-            .is_current(&held.sample, now)
-            .then(|| Arc::clone(&held.entry))
+            .is_current_at(&held.sample, now.micros())
+            .then_some(held)
     }
 
     /// Takes an entry that a lookup found; `sample` is older than that lookup. What could not be

@@ -11,7 +11,7 @@ use std::ops::Deref;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::{add, read};
 use tracing::Span;
@@ -20,6 +20,7 @@ use crate::asked::Asked;
 use crate::audit::Verdict;
 use crate::backend::Stored;
 use crate::cache::SmartCache;
+use crate::clock::Moment;
 use crate::policy::Bypass;
 use crate::registry::Site;
 
@@ -117,11 +118,11 @@ pub(crate) struct HandlerCounts {
     name: Box<str>,
     place: (Box<str>, u32),
     pub(crate) key: Arc<str>,
-    born: Instant,
     seen: Mutex<SeenAt>,
-    /// Milliseconds after `born`, and one; 0: never.
+    /// The newest [`Moment`], in microseconds; 0: never.
     asked: AtomicU64,
-    hits: AtomicU64,
+    /// Those that the local tier did not answer: a hit adds to one of the two.
+    far_hits: AtomicU64,
     local_hits: AtomicU64,
     misses: AtomicU64,
     collapsed: AtomicU64,
@@ -173,10 +174,9 @@ impl HandlerCounts {
             name: of.name.into(),
             place: (of.place.0.into(), of.place.1),
             key: of.key.into(),
-            born: Instant::now(),
             seen: Mutex::default(),
             asked: AtomicU64::new(0),
-            hits: AtomicU64::new(0),
+            far_hits: AtomicU64::new(0),
             local_hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             collapsed: AtomicU64::new(0),
@@ -195,27 +195,31 @@ impl HandlerCounts {
         }
     }
 
-    fn asked(&self, now: Instant) {
-        let since = now.saturating_duration_since(self.born).as_millis() as u64 + 1;
+    fn asked(&self, now: Moment) {
         // Most requests come within the millisecond of another: no write then.
-        if read(&self.asked) < since {
-            self.asked.store(since, Ordering::Relaxed);
+        let newest = read(&self.asked);
+        if newest == 0 || newest + 1000 <= now.micros() {
+            self.asked.store(now.micros().max(1), Ordering::Relaxed);
         }
     }
 
-    pub(crate) fn hit(&self, saved: Duration, now: Instant) {
-        add(&self.hits, 1);
+    /// A hit that took a round trip.
+    pub(crate) fn hit(&self, saved: Duration, now: Moment) {
+        add(&self.far_hits, 1);
         add(&self.micros_saved, saved.as_micros() as u64);
         self.asked(now);
     }
 
-    pub(crate) fn local_hit(&self) {
+    /// A hit of the local tier.
+    pub(crate) fn local_hit(&self, saved: Duration, now: Moment) {
         add(&self.local_hits, 1);
+        add(&self.micros_saved, saved.as_micros() as u64);
+        self.asked(now);
     }
 
     pub(crate) fn miss(&self) {
         add(&self.misses, 1);
-        self.asked(Instant::now());
+        self.asked(Moment::now());
     }
 
     /// Remembers where it was asked: only a miss has the time.
@@ -231,7 +235,7 @@ impl HandlerCounts {
         }
     }
 
-    pub(crate) fn collapsed(&self, now: Instant) {
+    pub(crate) fn collapsed(&self, now: Moment) {
         add(&self.collapsed, 1);
         self.asked(now);
     }
@@ -247,7 +251,7 @@ impl HandlerCounts {
 
     pub(crate) fn bypass(&self, bypass: Bypass) {
         add(&self.bypasses[bypass as usize], 1);
-        self.asked(Instant::now());
+        self.asked(Moment::now());
     }
 
     pub(crate) fn store(&self, outcome: Option<Stored>, bytes: usize) {
@@ -281,7 +285,7 @@ impl HandlerCounts {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .all(),
-            hits: read(&self.hits),
+            hits: read(&self.far_hits) + read(&self.local_hits),
             local_hits: read(&self.local_hits),
             misses: read(&self.misses),
             collapsed: read(&self.collapsed),
@@ -299,13 +303,12 @@ impl HandlerCounts {
             audits_same: read(&self.audits[Verdict::Same as usize]),
             audits_different: read(&self.audits[Verdict::Different as usize]),
             audits_unknown: read(&self.audits[Verdict::Unknown as usize]),
-            last_asked: read(&self.asked).checked_sub(1).and_then(|millis| {
-                let ago = self
-                    .born
-                    .elapsed()
-                    .checked_sub(Duration::from_millis(millis));
-                SystemTime::now().checked_sub(ago.unwrap_or_default())
-            }),
+            last_asked: Some(read(&self.asked))
+                .filter(|asked| *asked > 0)
+                .and_then(|asked| {
+                    let ago = Moment::now().micros().saturating_sub(asked);
+                    SystemTime::now().checked_sub(Duration::from_micros(ago))
+                }),
         }
     }
 }

@@ -161,7 +161,7 @@ async fn an_outage_of_the_sentinels_disturbs_nothing_that_works() {
     let mut sentinels = Sentinels::start(1, NEVER).await;
     let (ns, rows) = (namespace(), Rows::new());
     let node = Node::at(&sentinels.url(), &ns, &rows).await;
-    let load = Load::on(&[node.clone()], Duration::ZERO);
+    let load = Load::on(std::slice::from_ref(&node), Duration::ZERO);
     load.goes_on("the start").await;
     for at in 0..3 {
         sentinels.sentinel_mut(at).kill();

@@ -18,6 +18,12 @@ mod freshness;
 mod sync {
     pub(super) use loom::sync::atomic::{AtomicU64, Ordering};
 
+    pub(super) fn micros(at: std::time::Instant) -> u64 {
+        static ORIGIN: std::sync::LazyLock<std::time::Instant> =
+            std::sync::LazyLock::new(std::time::Instant::now);
+        at.saturating_duration_since(*ORIGIN).as_micros() as u64
+    }
+
     /// Few, so that the model stays small.
     pub(super) const COUNTERS: usize = 2;
 }

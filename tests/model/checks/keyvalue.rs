@@ -754,11 +754,8 @@ fn exhaust(setup: Setup) {
     checker.assert_properties();
 }
 
-fn find(flaw: Flaw, setup: Setup) {
-    let setup = Setup {
-        flaw: Some(flaw),
-        ..setup
-    };
+fn find(flaw: Flaw, mut setup: Setup) {
+    setup.flaw = Some(flaw);
     let checker = setup
         .checker()
         .finish_when(HasDiscoveries::AnyFailures)

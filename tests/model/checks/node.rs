@@ -844,7 +844,7 @@ impl World {
 
     pub(crate) fn answer_followers(&mut self, n: usize, flight: u8, version: u8) {
         self.end_flight(n, flight, |world, s| {
-            world.answer(n, s, version, How::Flight)
+            world.answer(n, s, version, How::Flight);
         });
     }
 

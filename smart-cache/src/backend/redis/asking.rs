@@ -48,7 +48,7 @@ pub(super) async fn each(
     deadline: Instant,
 ) -> Result<Value, BackendError> {
     let answer = up.call(command, deadline).await;
-    let words: Vec<&[u8]> = command.args_iter().filter_map(simple).collect();
+    let words: Vec<&[u8]> = command.args_iter().filter_map(|arg| simple(&arg)).collect();
     let (verb, names) = match words.split_first() {
         Some((&b"DEL", names)) if names.len() > 1 => ("DEL", names),
         Some((&b"UNLINK", names)) if names.len() > 1 => ("UNLINK", names),
@@ -68,7 +68,7 @@ pub(super) async fn each(
     }
 }
 
-fn simple(arg: redis::Arg<&[u8]>) -> Option<&[u8]> {
+fn simple<'a>(arg: &redis::Arg<&'a [u8]>) -> Option<&'a [u8]> {
     match arg {
         redis::Arg::Simple(word) => Some(word),
         _ => None,

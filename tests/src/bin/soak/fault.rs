@@ -112,11 +112,11 @@ impl Lanes {
         seed: u64,
         pause: Duration,
         end: Instant,
-        report: Arc<Report>,
+        report: &Arc<Report>,
     ) -> Self {
         let lane = |number: u64| Lane {
             stage: Arc::clone(stage),
-            report: Arc::clone(&report),
+            report: Arc::clone(report),
             random: Random::seeded(seed ^ (number << 40)),
             pause,
             end,

@@ -92,7 +92,7 @@ async fn main() -> ExitCode {
     let began = Instant::now();
     let end = began + length;
     let asking = tokio::spawn(Arc::clone(&traffic).run(end));
-    let faults = fault::Lanes::start(&stage, seed, pause, end, Arc::clone(&report));
+    let faults = fault::Lanes::start(&stage, seed, pause, end, &report);
     let watching = tokio::spawn(report::watch(Arc::clone(&stage), Arc::clone(&report), end));
     let mut broke = asking.await.is_err();
     broke |= faults.ended().await;

@@ -230,11 +230,11 @@ impl Traffic {
             }
             9..=16 => {
                 self.change(node, &format!("/list/{list}"), &[Row::List(list)])
-                    .await
+                    .await;
             }
             _ => {
                 self.change(node, &format!("/page/{page}"), &[Row::Page(page)])
-                    .await
+                    .await;
             }
         }
     }

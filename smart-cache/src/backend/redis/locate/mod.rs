@@ -32,7 +32,7 @@ const GRACE: Duration = Duration::from_millis(50);
 pub(super) enum Locator {
     Fixed(Box<ConnectionInfo>),
     Cluster(Cluster),
-    Sentinels(Sentinels),
+    Sentinels(Box<Sentinels>),
 }
 
 impl Locator {
@@ -41,7 +41,7 @@ impl Locator {
         match address {
             Address::Server(info) => Self::Fixed(Box::new(info)),
             Address::Cluster(seeds) => Self::Cluster(Cluster::new(seeds, tag)),
-            Address::Sentinels(sentinels) => Self::Sentinels(Sentinels::new(sentinels)),
+            Address::Sentinels(sentinels) => Self::Sentinels(Box::new(Sentinels::new(sentinels))),
         }
     }
 

@@ -123,16 +123,13 @@ impl Sentinels {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name, connection);
-        let master = match answers.next().transpose()? {
-            Some(Value::Array(master)) => master,
-            _ => {
-                let why = format!(
-                    "{} knows no master named {:?}: SENTINEL MASTERS lists those that it watches",
-                    seed.addr(),
-                    self.config.master
-                );
-                return Err(BackendError::Refused(why.into()));
-            }
+        let Some(Value::Array(master)) = answers.next().transpose()? else {
+            let why = format!(
+                "{} knows no master named {:?}: SENTINEL MASTERS lists those that it watches",
+                seed.addr(),
+                self.config.master
+            );
+            return Err(BackendError::Refused(why.into()));
         };
         let port = text(master.get(1)).parse();
         let (host, Ok(port)) = (text(master.first()), port) else {

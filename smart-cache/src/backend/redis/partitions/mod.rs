@@ -45,6 +45,10 @@ impl PartitionedBackend {
     /// # Errors
     /// When the URL cannot be understood, needs a feature that is not compiled in, or the number is
     /// another one.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "taken as `RedisBackend::new` takes them"
+    )]
     pub fn new(url: &str, partitions: u32, options: RedisOptions) -> Result<Self, ConfigError> {
         Self::connect_to(&crate::config::address("url", url)?, partitions, &options)
     }

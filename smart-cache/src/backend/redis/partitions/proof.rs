@@ -141,10 +141,10 @@ fn tell(shared: &Shared, noted: &Noted) {
     let own = shared.place.own;
     match &noted.numbers()[..] {
         [] => {
-            tracing::info!(partitions = own, namespace = %shared.options.namespace, "the namespace is spread over partitions")
+            tracing::info!(partitions = own, namespace = %shared.options.namespace, "the namespace is spread over partitions");
         }
         others => {
-            tracing::warn!(partitions = own, ?others, namespace = %shared.options.namespace, "the namespace was, or is, spread over other numbers of partitions too: clears reach all of them, entries are not shared. When no process with another number is left, DEL the record to spare clears the way")
+            tracing::warn!(partitions = own, ?others, namespace = %shared.options.namespace, "the namespace was, or is, spread over other numbers of partitions too: clears reach all of them, entries are not shared. When no process with another number is left, DEL the record to spare clears the way");
         }
     }
 }
