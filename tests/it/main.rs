@@ -21,6 +21,7 @@ mod protocol;
 mod proxy;
 pub(crate) mod road;
 mod safety;
+mod scale;
 mod shapes;
 mod soak;
 mod start;

@@ -1,6 +1,10 @@
 //! What clears leave behind is freed, and nothing else is.
 
-use axum::extract::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::{Path, State};
 use axum::routing::get as on_get;
 use axum::{Extension, Router};
 use smart_cache::{SmartCache, depends_on, smart_cache};
@@ -133,4 +137,87 @@ async fn an_index_forgets_what_has_expired() {
     ]);
     cache.sweep().await.unwrap();
     assert_eq!(names(&server, "{n}:n:*"), 0);
+}
+
+/// A token as it was minted two hours ago.
+fn old_token(number: u64) -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let old = since.as_micros() as u64 - 2 * 3_600_000_000;
+    format!(":{number:032x}:{}", old + number)
+}
+
+#[tokio::test]
+async fn tokens_of_tags_that_an_entry_no_longer_has_get_an_end_and_those_that_it_has_do_not() {
+    #[smart_cache("list")]
+    async fn list(State(row): State<Arc<AtomicU64>>) -> String {
+        let row = row.load(Ordering::SeqCst);
+        depends_on(format!("row:{row}"));
+        row.to_string()
+    }
+    let server = RedisServer::start().await;
+    let cache = redis_at(&server.url()).build().await.unwrap();
+    let row = Arc::new(AtomicU64::new(0));
+    let app = Router::new()
+        .route("/", on_get(list))
+        .layer(Extension(cache.clone()))
+        .with_state(Arc::clone(&row));
+    let life = |row: u64| -> i64 {
+        let left = server.cli(&["PTTL", &format!("{{n}}:t:row:{row}")]);
+        left.parse().unwrap()
+    };
+    let fill = async |shown: u64| {
+        row.store(shown, Ordering::SeqCst);
+        cache.clear("list").await.unwrap();
+        let hit = async || {
+            let answer = get(&app, "/").await;
+            (status_of(&answer) == HIT).then(|| answer.text())
+        };
+        assert_eq!(eventually("a hit", hit).await, shown.to_string());
+    };
+    for row in [0, 2] {
+        let _ = server.cli(&["SET", &format!("{{n}}:t:row:{row}"), &old_token(row)]);
+    }
+    for row in 0..3 {
+        fill(row).await;
+    }
+    assert_eq!([life(0), life(1), life(2)], [-1; 3]);
+    cache.sweep().await.unwrap();
+    assert!(
+        (1..=3_600_000).contains(&life(0)),
+        "nothing depends on it any more"
+    );
+    assert_eq!(
+        life(1),
+        -1,
+        "young: a store may have used it behind the sweep's back"
+    );
+    assert_eq!(life(2), -1, "in use");
+    assert_eq!(status_of(&get(&app, "/").await), HIT);
+    fill(0).await;
+    assert_eq!(life(0), -1, "in use again");
+}
+
+#[tokio::test]
+async fn one_process_sweeps_at_a_time_for_as_long_as_it_takes() {
+    let server = RedisServer::start().await;
+    let cache = redis_at(&server.url()).build().await.unwrap();
+    let many = "for i = 1, 100000 do redis.call('SET', 'other:' .. i, '') end";
+    let _ = server.cli(&["EVAL", many, "0"]);
+    let turn = "{n}:sweeper";
+    let life = || -> i64 { server.cli(&["PTTL", turn]).parse().unwrap() };
+
+    let sweeping = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.sweep().await }
+    });
+    eventually("the turn", async || (life() > 0).then_some(())).await;
+    let _ = server.cli(&["PEXPIRE", turn, "20000"]);
+    eventually("the turn, prolonged", async || {
+        (life() > 60_000).then_some(())
+    })
+    .await;
+    let _ = server.cli(&["SET", turn, "another"]);
+    let ended = sweeping.await.unwrap();
+    assert!(ended.unwrap_err().to_string().contains("another process"));
+    assert_eq!(server.cli(&["GET", turn]), "another");
 }

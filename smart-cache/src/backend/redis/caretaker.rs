@@ -9,8 +9,7 @@ use redis::Value;
 
 use super::Shared;
 use super::identity::{field, text};
-use super::reply::nonce;
-use super::sweep::sweep;
+use super::sweep::{Turn, sweep};
 use super::up::Up;
 use crate::error::BackendError;
 
@@ -18,7 +17,8 @@ use crate::error::BackendError;
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(3600);
 /// Entries of a build that nobody has announced for this long are removed.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
-/// Time from the start, and from one sweep, to the next.
+/// Time from the start, and from one sweep, to the next. Others find the turn taken while one lasts, and for
+/// five minutes behind it.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
 /// Runs for as long as the connection lives.
@@ -38,9 +38,9 @@ pub(super) async fn run(shared: Arc<Shared>, up: Arc<Up>) {
             }
         }
         tokio::time::sleep(SWEEP_EVERY).await;
-        let swept = match claim_sweep(&shared, &up).await {
-            Ok(true) => sweep(&shared, &up).await,
-            Ok(false) => continue,
+        let swept = match Turn::if_free(&shared, &up).await {
+            Ok(Some(turn)) => sweep(&shared, &up, turn).await,
+            Ok(None) => continue,
             Err(why) => Err(why),
         };
         match swept {
@@ -154,18 +154,6 @@ pub(super) async fn is_first_of_version(
         .arg(now())
         .arg("NX");
     Ok(!matches!(up.call(&claim, deadline).await?, Value::Nil))
-}
-
-/// Whether this process may sweep: one of a namespace does, and not twice in a short while.
-async fn claim_sweep(shared: &Shared, up: &Up) -> Result<bool, BackendError> {
-    let mut claim = redis::cmd("SET");
-    claim
-        .arg(shared.names.sweeper())
-        .arg(nonce()?.as_bytes())
-        .arg("NX")
-        .arg("PX")
-        .arg(SWEEP_EVERY.as_millis() as u64 / 2);
-    Ok(!matches!(up.call(&claim, up.deadline()).await?, Value::Nil))
 }
 
 /// The running program, as others see it in the namespace.

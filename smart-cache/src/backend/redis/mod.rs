@@ -20,6 +20,7 @@ mod lookup;
 mod names;
 mod options;
 mod partitions;
+mod reclaim;
 mod replicas;
 mod reply;
 mod scripts;
@@ -351,7 +352,7 @@ impl Backend for RedisBackend {
                 return freed;
             };
             for key in keys {
-                if let Err(why) = sweep::reclaim(&self.core.shared, &up, &key, &mut freed).await {
+                if let Err(why) = reclaim::reclaim(&self.core.shared, &up, &key, &mut freed).await {
                     tracing::debug!(%key, cause = %why, "reclaiming stopped; the sweep goes on with it");
                     break;
                 }
@@ -363,7 +364,8 @@ impl Backend for RedisBackend {
     fn sweep(&self) -> BoxFuture<'_, Result<u64, BackendError>> {
         Box::pin(async move {
             let (up, _) = self.up().await?;
-            sweep::sweep(&self.core.shared, &up).await
+            let turn = sweep::Turn::take(&self.core.shared, &up).await?;
+            sweep::sweep(&self.core.shared, &up, turn).await
         })
     }
 

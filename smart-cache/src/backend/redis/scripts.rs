@@ -15,6 +15,8 @@ pub(crate) static RENEW: LazyLock<Script> =
 pub(crate) static RELEASE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("release.lua")));
 pub(crate) static REAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("reap.lua")));
+pub(crate) static RETIRE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("retire.lua")));
 pub(crate) static ADD_VALUE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("add_value.lua")));
 pub(crate) const COUNT_TEXT: &str = include_str!("count.lua");

@@ -14,7 +14,8 @@ use crate::protocol::Target;
 
 /// A minted token that no store has made permanent lives this long: a scan of random ids must
 /// not fill Redis with tokens of 404s.
-const UNUSED_TOKEN_LIFE: Duration = Duration::from_secs(3600);
+pub(super) const UNUSED_TOKEN_LIFE: Duration = Duration::from_secs(3600);
+
 impl RedisBackend {
     pub(super) async fn take_ticket(
         &self,

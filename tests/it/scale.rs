@@ -1,0 +1,37 @@
+//! The scale program (`src/bin/scale`) in short: it runs, and says what it found.
+
+use smart_cache_tests::harness::Program;
+
+async fn scale(arguments: &[&str]) -> String {
+    let program = Program::start(env!("CARGO_BIN_EXE_scale"), arguments, &[]);
+    let (status, lines) = program.ended().await;
+    let text = lines.join("\n");
+    assert!(status.success(), "{text}");
+    text
+}
+
+#[tokio::test]
+async fn a_fleet_is_told_of_clears_and_stops_serving_what_was_cleared() {
+    let text = scale(&[
+        "fleet",
+        "--processes",
+        "3",
+        "--clearers",
+        "1",
+        "--rate",
+        "200",
+        "--seconds",
+        "2",
+    ])
+    .await;
+    assert!(
+        text.contains("still served after the acknowledgement"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn tags_do_not_accumulate_in_an_entry_nor_in_redis() {
+    let text = scale(&["tags", "--tags", "400", "--at-once", "20"]).await;
+    assert!(text.contains("tokens behind it"), "{text}");
+}
