@@ -338,6 +338,15 @@ impl Captured {
             message,
         }
     }
+
+    /// Waits so long; `None` when the command has not come, or the proxy is calm again.
+    pub async fn taken_within(self, limit: Duration) -> Option<Replay> {
+        let message = tokio::time::timeout(limit, self.message).await.ok()?;
+        Some(Replay {
+            upstream: self.upstream,
+            message: message.ok()?,
+        })
+    }
 }
 
 /// A captured command, to be delivered again as often as the test likes.

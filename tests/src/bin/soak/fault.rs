@@ -336,8 +336,8 @@ impl Lane {
                 let (stage, after) = (Arc::clone(&self.stage), lasts * 2);
                 let times = 1 + self.random.below(3);
                 tokio::spawn(async move {
-                    let taken = tokio::time::timeout(Duration::from_secs(5), captured.taken());
-                    let Ok(message) = taken.await else { return };
+                    let taken = captured.taken_within(Duration::from_secs(5)).await;
+                    let Some(message) = taken else { return };
                     tokio::time::sleep(after).await;
                     for _ in 0..times {
                         deliver(&stage, message.message()).await;
