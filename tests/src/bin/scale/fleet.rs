@@ -289,7 +289,7 @@ impl Seen {
             match (split(line).0, &split(line).1[..]) {
                 ("saw", &[probe, version, last]) => drop(sightings.insert((probe, version), last)),
                 ("quiet", &[all, local]) => {
-                    self.quiet = [self.quiet[0] + all, self.quiet[1] + local]
+                    self.quiet = [self.quiet[0] + all, self.quiet[1] + local];
                 }
                 ("clearing", &[all, local]) => {
                     self.clearing = [self.clearing[0] + all, self.clearing[1] + local];

@@ -1,11 +1,19 @@
 //! One more connection that is told of every clear, as each process is: it counts what it is sent.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+
+/// A thread of their own, so that a thousand of them do not keep the driver from its clock.
+static LISTENING: LazyLock<Runtime> = LazyLock::new(|| {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(1).enable_all();
+    runtime.build().expect("a runtime")
+});
 
 /// What has arrived.
 #[derive(Debug, Default)]
@@ -26,6 +34,11 @@ pub(crate) struct Pushes {
 impl Heard {
     /// Listens as the tracking connection of a process does, for as long as the program runs.
     pub(crate) async fn at(address: SocketAddr) -> Arc<Self> {
+        let listening = LISTENING.spawn(Self::listen(address));
+        listening.await.expect("no panic")
+    }
+
+    async fn listen(address: SocketAddr) -> Arc<Self> {
         let mut stream = TcpStream::connect(address).await.expect("Redis listens");
         let hello = b"HELLO 3\r\nCLIENT TRACKING ON BCAST PREFIX {scale}:t:\r\nPING\r\n";
         stream.write_all(hello).await.expect("Redis listens");
