@@ -260,7 +260,7 @@ impl BlockingGetOrSet {
     /// As [`GetOrSet::compute`].
     pub fn compute<T>(self, compute: impl FnOnce() -> T) -> Result<T, CacheError>
     where
-        T: Serialize + DeserializeOwned + Send + 'static,
+        T: Serialize + DeserializeOwned,
     {
         match self.try_compute(|| Ok::<T, Infallible>(compute())) {
             Ok(value) => Ok(value),

@@ -50,7 +50,8 @@ impl Cache {
     /// long only. What surrounds it, a cached handler or another computed value, depends on the
     /// same key and tags.
     ///
-    /// **Without tags** it is a plain value, which all other methods see.
+    /// **Without tags** it is a plain value, which all other methods see. It replaces what is of
+    /// another Redis type.
     ///
     /// Round trips: one for a hit, none for a tagged value that this process remembers; for a miss
     /// two before the computation (four without tags) and one after it.

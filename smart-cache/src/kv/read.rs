@@ -122,7 +122,7 @@ impl Cache {
     }
 
     /// Whether there is a value under the key: also for a stored `None`, and for one that would not
-    /// decode.
+    /// decode. A name that holds a Redis list or hash holds no value, as for [`get`](Self::get).
     ///
     /// One round trip, which brings the value along.
     ///

@@ -178,6 +178,7 @@ fn rights(ns: &str) -> String {
         .expect("docs/redis.md gives the line");
     let rules = line.strip_prefix("ACL SETUSER smart-cache ").unwrap();
     let rules = rules.replace("{cache}", &format!("{{{ns}}}"));
+    let rules = rules.replace("{cache#*}", &format!("{{{ns}#*}}"));
     format!("app {}", rules.replace(">password", ">secret"))
 }
 
@@ -270,6 +271,36 @@ fn asked_for(server: &RedisServer) -> BTreeSet<String> {
     names.collect()
 }
 
+/// Nothing but `CLIENT SETINFO`, with which the client names itself and which may fail.
+fn assert_nothing_denied(server: &RedisServer) {
+    let denied = server.cli(&["ACL", "LOG"]);
+    let denied: Vec<_> = denied
+        .lines()
+        .skip_while(|line| *line != "object")
+        .skip(1)
+        .step_by(2)
+        .collect();
+    assert!(
+        denied.iter().all(|object| object.starts_with("client")),
+        "{denied:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_rights_of_the_docs_are_enough_for_partitions_too() {
+    let (ns, rows) = (namespace(), Rows::new());
+    let server = RedisServer::options().user(&rights(&ns)).start().await;
+    let url = format!("redis://app:secret@127.0.0.1:{}", server.port());
+    let cache = builder(&url, &ns)
+        .local_capacity(8 << 20)
+        .partitions(3)
+        .max_variants(3);
+    let cache = cache.build().await.unwrap();
+    let node = Node::of(cache.clone(), &rows);
+    workout(&cache, &node).await;
+    assert_nothing_denied(&server);
+}
+
 #[tokio::test]
 async fn the_rights_of_the_docs_are_enough_and_none_of_them_is_idle() {
     let (ns, rows) = (namespace(), Rows::new());
@@ -294,17 +325,7 @@ async fn the_rights_of_the_docs_are_enough_and_none_of_them_is_idle() {
         (server.cli(&["EXISTS", &processes]) == "1").then_some(())
     })
     .await;
-    let denied = server.cli(&["ACL", "LOG"]);
-    let denied: Vec<_> = denied
-        .lines()
-        .skip_while(|line| *line != "object")
-        .skip(1)
-        .step_by(2)
-        .collect();
-    assert!(
-        denied.iter().all(|object| object.starts_with("client")),
-        "{denied:?}"
-    );
+    assert_nothing_denied(&server);
     let allowed: BTreeSet<String> = rules
         .split(' ')
         .filter_map(|word| word.strip_prefix('+'))

@@ -107,6 +107,9 @@ struct Node {
     router: Router,
     cache: SmartCache,
     rows: Rows,
+    /// How long after an acknowledged clear it may answer with what was before: not at all, unless it has
+    /// a local tier.
+    late: Duration,
 }
 
 /// What came back.
@@ -144,7 +147,10 @@ impl Node {
     /// One with a local tier.
     async fn near(url: &str, namespace: &str, rows: &Rows) -> Self {
         let near = builder(url, namespace).local_capacity(8 << 20);
-        Self::of(near.build().await.unwrap(), rows)
+        Self {
+            late: STALENESS,
+            ..Self::of(near.build().await.unwrap(), rows)
+        }
     }
 
     fn of(cache: SmartCache, rows: &Rows) -> Self {
@@ -156,6 +162,7 @@ impl Node {
             router,
             cache,
             rows: rows.clone(),
+            late: Duration::ZERO,
         }
     }
 
@@ -249,9 +256,9 @@ struct Tally {
 }
 
 impl Load {
-    /// Begins; an answer is stale when it is of before a clear that was acknowledged longer than `late`
-    /// before it was asked for.
-    fn on(nodes: &[Node], late: Duration) -> Self {
+    /// Begins; an answer is stale when it is of before a clear that was acknowledged before it was asked
+    /// for, by more than its node may be late.
+    fn on(nodes: &[Node]) -> Self {
         let (stop, tally) = (Arc::<AtomicBool>::default(), Arc::<Tally>::default());
         let mut tasks = JoinSet::new();
         for (number, node) in nodes.iter().enumerate() {
@@ -261,7 +268,7 @@ impl Load {
                     let mut id = reader;
                     while !stop.load(Ordering::SeqCst) {
                         id = (id + 3) % ROWS;
-                        tally.read(&node, number, id, late).await;
+                        tally.read(&node, number, id).await;
                         tokio::time::sleep(Duration::from_millis(1)).await;
                     }
                 });
@@ -297,12 +304,22 @@ impl Load {
         self.tally.acknowledged.load(Ordering::SeqCst)
     }
 
-    /// Waits until the cache has answered so many more requests and acknowledged some more clears: what
-    /// was done to the servers before is over.
+    /// Hits of those nodes that have a local tier, from it.
+    fn local_hits(&self) -> Vec<u64> {
+        let near = self.nodes.iter().filter(|node| !node.late.is_zero());
+        near.map(|node| node.cache.stats().local_hits).collect()
+    }
+
+    /// Waits until the cache has answered so many more requests and acknowledged some more clears, and
+    /// local tiers are believed again: what was done to the servers before is over.
     async fn goes_on(&self, what: &str) {
         let (hits, acknowledged) = (self.hits() + 100, self.acknowledged() + 20);
+        let local = self.local_hits();
         eventually(format!("hits and clears after {what}"), async || {
-            (self.hits() >= hits && self.acknowledged() >= acknowledged).then_some(())
+            let mut near = self.local_hits().into_iter().zip(&local);
+            let is_near = near.all(|(now, before)| now > before + 5);
+            let goes_on = self.hits() >= hits && self.acknowledged() >= acknowledged;
+            (goes_on && is_near).then_some(())
         })
         .await;
     }
@@ -344,10 +361,10 @@ impl Load {
 }
 
 impl Tally {
-    async fn read(&self, node: &Node, number: usize, id: usize, late: Duration) {
+    async fn read(&self, node: &Node, number: usize, id: usize) {
         let asked = Instant::now();
         let floor = asked
-            .checked_sub(late)
+            .checked_sub(node.late)
             .map_or(0, |until| node.rows.floor(id, until));
         let answer = node.ask(id).await;
         self.asked.fetch_add(1, Ordering::SeqCst);

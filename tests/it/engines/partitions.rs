@@ -2,7 +2,6 @@
 //! number changes.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use smart_cache::backend::{Backend as _, PartitionedBackend, RedisOptions};
 use smart_cache_tests::harness::{Cluster, ClusterOptions, RedisServer, eventually, namespace};
@@ -224,6 +223,7 @@ async fn a_partition_that_is_down_costs_its_own_entries_and_the_acknowledgement_
     })
     .await;
     println!("{served} served, {missed} not");
+    assert!(served > 0, "the others go on");
     assert!(!node.write(1).await, "one partition has not heard of it");
     assert_eq!(node.cache.stats().pending_clears, 1);
     assert_eq!(node.ask(1).await.version, rows.version(1));
@@ -284,7 +284,7 @@ async fn different_numbers_under_load_serve_nothing_stale() {
     for partitions in [1, 2, 4] {
         nodes.push(spread(&server.url(), &ns, &rows, partitions).await);
     }
-    let load = Load::on(&nodes, Duration::ZERO);
+    let load = Load::on(&nodes);
     for _ in 0..3 {
         load.goes_on("nothing at all").await;
     }

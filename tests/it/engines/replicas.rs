@@ -21,7 +21,10 @@ async fn an_acknowledged_clear_has_reached_the_replicas() {
         replicas.push(replica);
     }
     let (ns, rows) = (namespace(), Rows::new());
-    let node = careful(&master.url(), &ns, &rows, 2).await;
+    // However long a busy machine takes.
+    let cache = builder(&master.url(), &ns).min_replicas(2);
+    let cache = cache.timeout(Duration::from_secs(10)).build().await;
+    let node = Node::of(cache.unwrap(), &rows);
     let token = format!("{{{ns}}}:t:row:1");
     for _ in 0..20 {
         node.hit(1).await;
@@ -110,7 +113,7 @@ async fn nothing_stale_is_served_by_careful_nodes_through_a_failover() {
         careful(&sentinels.url(), &ns, &rows, 1).await,
         careful(&sentinels.url(), &ns, &rows, 1).await,
     ];
-    let load = Load::on(&nodes, Duration::ZERO);
+    let load = Load::on(&nodes);
     load.goes_on("the start").await;
     sentinels.server_mut(0).kill();
     sentinels.master_other_than(0).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use smart_cache_tests::harness::{RedisServer, Sentinels, eventually, namespace};
 
-use super::{Load, Node, Rows};
+use super::{Load, Node, Rows, STALENESS, builder};
 
 /// So long that no sentinel takes a busy server for dead.
 const NEVER: Duration = Duration::from_secs(600);
@@ -25,15 +25,25 @@ async fn the_road_leads_to_the_master() {
     assert_ne!(sentinels.server(0).cli(&["DBSIZE"]), "0");
 }
 
+/// The old master goes on acknowledging clears until the sentinels have told it, so nodes ask for a replica.
 #[tokio::test]
 async fn a_promotion_is_followed_without_a_failed_request_or_a_stale_answer() {
     let sentinels = Sentinels::start(1, NEVER).await;
     let (ns, rows) = (namespace(), Rows::new());
+    let careful = async |capacity: u64, late: Duration| {
+        let cache = builder(&sentinels.url(), &ns).min_replicas(1);
+        let cache = cache.local_capacity(capacity).build().await.unwrap();
+        Node {
+            late,
+            ..Node::of(cache, &rows)
+        }
+    };
     let nodes = [
-        Node::at(&sentinels.url(), &ns, &rows).await,
-        Node::at(&sentinels.url(), &ns, &rows).await,
+        careful(0, Duration::ZERO).await,
+        careful(0, Duration::ZERO).await,
+        careful(8 << 20, STALENESS).await,
     ];
-    let load = Load::on(&nodes, Duration::ZERO);
+    let load = Load::on(&nodes);
     load.goes_on("the start").await;
     sentinels.fail_over().await;
     let master = sentinels.master_other_than(0).await;
@@ -49,8 +59,9 @@ async fn a_master_that_is_killed_is_replaced() {
     let nodes = [
         Node::at(&sentinels.url(), &ns, &rows).await,
         Node::at(&sentinels.url(), &ns, &rows).await,
+        Node::near(&sentinels.url(), &ns, &rows).await,
     ];
-    let load = Load::on(&nodes, Duration::ZERO);
+    let load = Load::on(&nodes);
     load.goes_on("the start").await;
     sentinels.server_mut(0).kill();
     assert_eq!(sentinels.master_other_than(0).await, 1);
@@ -68,8 +79,9 @@ async fn a_master_that_was_frozen_is_not_believed_when_it_is_back() {
     let nodes = [
         Node::at(&sentinels.url(), &ns, &rows).await,
         Node::at(&sentinels.url(), &ns, &rows).await,
+        Node::near(&sentinels.url(), &ns, &rows).await,
     ];
-    let load = Load::on(&nodes, Duration::ZERO);
+    let load = Load::on(&nodes);
     load.goes_on("the start").await;
     sentinels.server(0).freeze();
     assert_eq!(sentinels.master_other_than(0).await, 1);
@@ -161,7 +173,7 @@ async fn an_outage_of_the_sentinels_disturbs_nothing_that_works() {
     let mut sentinels = Sentinels::start(1, NEVER).await;
     let (ns, rows) = (namespace(), Rows::new());
     let node = Node::at(&sentinels.url(), &ns, &rows).await;
-    let load = Load::on(std::slice::from_ref(&node), Duration::ZERO);
+    let load = Load::on(std::slice::from_ref(&node));
     load.goes_on("the start").await;
     for at in 0..3 {
         sentinels.sentinel_mut(at).kill();

@@ -61,7 +61,7 @@ async fn a_cluster_of_valkey_is_one_like_redis() {
         Node::at(&cluster.url(), &ns, &rows).await,
         Node::at(&cluster.url(), &ns, &rows).await,
     ];
-    let load = Load::on(&nodes, Duration::ZERO);
+    let load = Load::on(&nodes);
     load.goes_on("the start").await;
     let slot = cluster.slot_of(&ns);
     let owner = cluster.owner_of(&slot).unwrap();
@@ -76,7 +76,7 @@ async fn sentinels_of_valkey_are_some_like_redis() {
     let sentinels = Sentinels::with(1, Duration::from_secs(600), &server, None).await;
     let (ns, rows) = (namespace(), Rows::new());
     let node = Node::at(&sentinels.url(), &ns, &rows).await;
-    let load = Load::on(&[node], Duration::ZERO);
+    let load = Load::on(&[node]);
     load.goes_on("the start").await;
     sentinels.fail_over().await;
     sentinels.master_other_than(0).await;

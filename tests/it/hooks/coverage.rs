@@ -124,6 +124,20 @@ async fn a_users_own_test_of_what_a_write_clears_is_one_line() {
 }
 
 #[tokio::test]
+async fn a_page_that_is_not_cached_fails_the_assertion() {
+    let plain: Router = Router::new().route("/plain", on_get(async || "plain"));
+    let asserting =
+        assert_cached(async || crate::road::send(&plain, http::Method::GET, "/plain", &[]).await);
+    let asserting = std::panic::AssertUnwindSafe(asserting);
+    let failed = asserting.catch_unwind().await.unwrap_err();
+    let message = failed.downcast_ref::<String>().unwrap();
+    assert!(
+        message.contains("never a hit") && message.contains("200 OK"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
 async fn a_write_that_forgets_its_clear_fails_the_assertion() {
     let cache = in_memory().await;
     let forgetful = async { cache.clear("other").await };

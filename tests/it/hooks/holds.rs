@@ -12,6 +12,8 @@ use super::{
     sqlite,
 };
 use crate::road::{HIT, every_kind, redis_at};
+use crate::stores;
+use crate::values::stage::Stage;
 
 const HELD: &str = "smart-cache; fwd=bypass; detail=held";
 const LONG: Duration = Duration::from_secs(60);
@@ -154,10 +156,20 @@ async fn a_release_that_is_lost_is_repeated() {
 
 #[tokio::test]
 async fn a_backend_without_holds_says_so() {
-    let cache = SmartCache::off();
-    let collector = Collector::of(&cache);
-    let refused = collector.hold("product:1", LONG).await.unwrap_err();
-    assert!(refused.to_string().contains("no holds"), "{refused}");
+    let mut caches = vec![SmartCache::off()];
+    let stages = [stores::sqlite(), stores::file(), stores::memcached().await].map(Stage::Stores);
+    for stage in &stages {
+        caches.push(stage.smart().await);
+    }
+    for cache in caches {
+        let collector = Collector::of(&cache);
+        let refused = collector.hold("product:1", LONG).await.unwrap_err();
+        assert!(
+            refused.to_string().contains("no holds"),
+            "{}: {refused}",
+            cache.describe()
+        );
+    }
 }
 
 /// Schedule 10: a real process is killed after its commit and before its clear; no table, no relay.

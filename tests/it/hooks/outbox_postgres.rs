@@ -7,10 +7,11 @@ use smart_cache::hooks::outbox::{
     self, Triggers, clear_in, install_triggers, relay, remove_triggers,
 };
 use smart_cache::hooks::sqlx::begin_for;
-use smart_cache_tests::harness::{PostgresServer, RedisServer, eventually};
+use smart_cache_tests::harness::{PostgresServer, RedisServer, eventually, within};
 use sqlx::Executor as _;
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
 
+use super::outbox_sqlite::{cleared_in_order, descending};
 use super::{Products, catalogue, kept, shown, shows};
 use crate::road::{in_memory, redis_at};
 
@@ -107,6 +108,22 @@ async fn triggers_write_each_key_of_a_statement_once_in_its_transaction() {
         assert!(rows == "0" || rows == "1", "{statement}: {rows} rows");
     }
 
+    // What a cascade changes.
+    server.psql_at(
+        &url,
+        "CREATE TABLE makers (id bigint PRIMARY KEY);
+         CREATE TABLE models (id bigint PRIMARY KEY,
+            maker bigint REFERENCES makers ON DELETE CASCADE ON UPDATE CASCADE);
+         INSERT INTO makers VALUES (1), (2);
+         INSERT INTO models VALUES (10, 1), (11, 1), (20, 2);",
+    );
+    let models = Triggers::on("models", ["model:{id}", "maker:{maker}"]).unwrap();
+    install(&pool, &models).await;
+    let (keys, _) = written(&server, &url, "DELETE FROM makers WHERE id = 1").await;
+    assert_eq!(keys, "maker:1 model:10 model:11");
+    let (keys, _) = written(&server, &url, "UPDATE makers SET id = 3 WHERE id = 2").await;
+    assert_eq!(keys, "maker:2 maker:3 model:20");
+
     // Many rows: each key once, a thousand in a row, or one tag.
     let fill = "INSERT INTO products SELECT n, 'x', n % 10 FROM generate_series(1, 100000) AS n";
     server.psql_at(&url, fill);
@@ -159,6 +176,86 @@ async fn triggers_write_each_key_of_a_statement_once_in_its_transaction() {
     assert_eq!(keys, "category:2 product:1 products");
     server.psql_at(&url, &triggers().removal_sql(outbox::Dialect::Postgres));
     assert_eq!(written(&server, &url, "DELETE FROM products").await.0, "");
+}
+
+/// How many notifications have come before one that is sent now: they come in the order of their
+/// commits.
+async fn notifications(server: &PostgresServer, url: &str, listener: &mut PgListener) -> usize {
+    server.psql_at(url, "SELECT pg_notify('smart_cache_outbox', 'now')");
+    let mut before = 0;
+    loop {
+        let heard = within("a notification", listener.recv()).await.unwrap();
+        if heard.payload() == "now" {
+            return before;
+        }
+        before += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_wrote_keys_notifies_once_and_a_rollback_does_not() {
+    let server = PostgresServer::start().await;
+    let (url, pool) = products_of(&server).await;
+    install(&pool, &triggers()).await;
+    let mut listener = PgListener::connect_with(&pool).await.unwrap();
+    listener.listen("smart_cache_outbox").await.unwrap();
+    for (statement, expected) in [
+        ("UPDATE products SET name = 'new' WHERE id = 1", 1),
+        ("UPDATE products SET name = 'new' WHERE id = 12345", 0),
+        (
+            "BEGIN; UPDATE products SET name = 'a'; UPDATE products SET name = 'b'; COMMIT",
+            1,
+        ),
+        ("BEGIN; UPDATE products SET name = 'c'; ROLLBACK", 0),
+    ] {
+        server.psql_at(&url, statement);
+        let heard = notifications(&server, &url, &mut listener).await;
+        assert_eq!(heard, expected, "{statement}");
+    }
+    for (commits, expected) in [(true, 1), (false, 0)] {
+        let mut tx = pool.begin().await.unwrap();
+        clear_in(&mut tx, "product:1").await.unwrap();
+        clear_in(&mut tx, "product:2").await.unwrap();
+        if commits {
+            tx.commit().await.unwrap();
+        } else {
+            tx.rollback().await.unwrap();
+        }
+        let heard = notifications(&server, &url, &mut listener).await;
+        assert_eq!(heard, expected, "commits: {commits}");
+    }
+}
+
+#[tokio::test]
+async fn due_rows_are_cleared_in_the_order_in_which_they_were_written() {
+    let server = PostgresServer::start().await;
+    let (url, pool) = products_of(&server).await;
+    outbox::create(&pool).await.unwrap();
+    let mut tx = pool.begin().await.unwrap();
+    for keys in descending() {
+        clear_in(&mut tx, keys).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    cleared_in_order(|cache| relay(cache, &pool)).await;
+    is_empty(&pool).await;
+
+    // However many rows are not due before them.
+    let cache = in_memory().await;
+    let app = catalogue(&cache, Products::Postgres(pool.clone()));
+    kept(&app, 1).await;
+    server.psql_at(
+        &url,
+        "INSERT INTO smart_cache_outbox (keys, due)
+            SELECT ARRAY['later:' || n], now() + interval '1 hour' FROM generate_series(1, 200) AS n;
+         UPDATE products SET name = 'new' WHERE id = 1;
+         INSERT INTO smart_cache_outbox (keys) VALUES (ARRAY['product:1']);",
+    );
+    let _relay = relay(&cache, &pool);
+    shows(&app, 1, "new").await;
+    eventually("the others alone", async || {
+        (outbox::status(&pool).await.unwrap().pending == 200).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

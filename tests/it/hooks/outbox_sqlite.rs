@@ -1,9 +1,12 @@
 //! The outbox in SQLite: written with the change, delivered after its commit, whoever committed.
+//!
+//! Over 400 lines, since it is one list of short tests over one table.
 
 use std::time::{Duration, Instant};
 
+use smart_cache::SmartCache;
 use smart_cache::hooks::outbox::{
-    self, OutboxError, Triggers, clear_in, install_triggers, relay, remove_triggers,
+    self, OutboxError, Relay, Triggers, clear_in, install_triggers, relay, remove_triggers,
 };
 use smart_cache::hooks::sqlx::begin_for;
 use smart_cache_tests::harness::{Chaos, RedisServer, eventually};
@@ -25,6 +28,31 @@ async fn pending(pool: &sqlx::SqlitePool) -> Vec<String> {
         .fetch_all(pool)
         .await
         .unwrap()
+}
+
+/// Groups of keys, each as large as one clear may be; the names descend.
+pub(super) fn descending() -> [Vec<String>; 3] {
+    ["zebra", "mouse", "aphid"].map(|group| {
+        (0..1_000)
+            .map(|number| format!("{group}:{number}"))
+            .collect()
+    })
+}
+
+/// Starts a relay, and sees that it clears group by group as they were written.
+pub(super) async fn cleared_in_order(start: impl FnOnce(&SmartCache) -> Relay) {
+    let server = RedisServer::start().await;
+    let chaos = Chaos::in_front_of(server.address()).await;
+    let cache = redis_at(&chaos.url()).build().await.unwrap();
+    let clears = ["zebra:0", "mouse:0", "aphid:0"].map(|key| chaos.hold(key));
+    let relay = start(&cache);
+    for (before, mut clear) in clears.into_iter().enumerate() {
+        clear.arrived().await;
+        assert_eq!(cache.stats().clears, before as u64);
+        clear.release();
+    }
+    relay.caught_up().await;
+    assert_eq!(cache.stats().clears, 3);
 }
 
 #[tokio::test]
@@ -126,6 +154,71 @@ async fn triggers_write_the_keys_of_old_and_new_rows_and_only_with_the_commit() 
     assert_eq!(pending(&pool).await, [""; 0]);
     let left = file.shell("SELECT count(*) FROM sqlite_master WHERE type = 'trigger'");
     assert_eq!(left, "0");
+}
+
+#[tokio::test]
+async fn a_cascade_writes_the_keys_of_the_rows_that_it_changes() {
+    let (file, pool) = sqlite().await;
+    file.shell(
+        "CREATE TABLE makers (id INTEGER PRIMARY KEY);
+         CREATE TABLE models (id INTEGER PRIMARY KEY,
+            maker INTEGER REFERENCES makers ON DELETE CASCADE ON UPDATE CASCADE);
+         INSERT INTO makers VALUES (1), (2);
+         INSERT INTO models VALUES (10, 1), (11, 1), (20, 2);",
+    );
+    let models = Triggers::on("models", ["model:{id}", "maker:{maker}"]).unwrap();
+    install_triggers(&mut *pool.acquire().await.unwrap(), &models)
+        .await
+        .unwrap();
+    for (statement, expected) in [
+        (
+            "DELETE FROM makers WHERE id = 1",
+            &["maker:1", "model:10", "model:11"][..],
+        ),
+        (
+            "UPDATE makers SET id = 3 WHERE id = 2",
+            &["maker:2", "maker:3", "model:20"],
+        ),
+    ] {
+        // Cascades are off unless a connection asks for them.
+        file.shell(&format!("PRAGMA foreign_keys = on; {statement}"));
+        assert_eq!(pending(&pool).await, expected, "{statement}");
+        file.shell("DELETE FROM smart_cache_outbox");
+    }
+}
+
+#[tokio::test]
+async fn rows_are_cleared_in_the_order_in_which_they_were_written() {
+    let (_file, pool) = sqlite().await;
+    outbox::create(&pool).await.unwrap();
+    let mut tx = pool.begin().await.unwrap();
+    for keys in descending() {
+        clear_in(&mut tx, keys).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    cleared_in_order(|cache| relay(cache, &pool)).await;
+    assert_eq!(pending(&pool).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn many_rows_that_are_not_due_hold_up_none_that_is() {
+    let (file, pool) = sqlite().await;
+    let cache = in_memory().await;
+    let app = catalogue(&cache, Products::Sqlite(pool.clone()));
+    outbox::create(&pool).await.unwrap();
+    kept(&app, 1).await;
+    file.shell(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+         INSERT INTO smart_cache_outbox (key, due, written) SELECT 'later:' || i, 1 << 60, 0 FROM n;
+         UPDATE products SET name = 'new' WHERE id = 1;
+         INSERT INTO smart_cache_outbox (key, due, written) VALUES ('product:1', 0, 0);",
+    );
+    let _relay = relay(&cache, &pool);
+    shows(&app, 1, "new").await;
+    eventually("the others alone", async || {
+        (outbox::status(&pool).await.unwrap().pending == 2_000).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -46,6 +46,15 @@ async fn what_has_a_time_to_live_stays_out() {
 }
 
 #[tokio::test]
+async fn hits_send_the_bytes_that_are_kept_and_no_copy_of_them() {
+    let server = RedisServer::start().await;
+    let node = Node::at(&server.url(), &namespace(), &Rows::default()).await;
+    node.warm("/page/1").await;
+    let (one, other) = (node.body("/page/1").await, node.body("/page/1").await);
+    assert_eq!(one.as_ptr(), other.as_ptr());
+}
+
+#[tokio::test]
 async fn a_handler_may_stay_out() {
     let server = RedisServer::start().await;
     let node = Node::at(&server.url(), &namespace(), &Rows::default()).await;

@@ -23,6 +23,7 @@ use axum::extract::{Path, State};
 use axum::http::{Request, StatusCode};
 use axum::routing::{get, put};
 use axum::{Extension, Router};
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use smart_cache::{
     BackendKind, Builder, LocalStats, SmartCache, StartFlush, clears_cache, depends_on, smart_cache,
@@ -158,12 +159,9 @@ impl Node {
 
     /// Asks this node alone: nobody else may ask it meanwhile, or the hits could not be told apart.
     async fn ask(&self, path: &str) -> Answer {
-        let request = Request::get(path).body(Body::empty()).unwrap();
         let before = self.cache.stats().local_hits;
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let body = self.body(path).await;
         let local = self.cache.stats().local_hits > before;
-        assert_eq!(response.status(), StatusCode::OK, "{path}");
-        let body = response.into_body().collect().await.unwrap().to_bytes();
         let text = std::str::from_utf8(&body).unwrap();
         let version = text.split(' ').nth(1).unwrap().parse().unwrap();
         Answer {
@@ -171,6 +169,14 @@ impl Node {
             local,
             length: body.len(),
         }
+    }
+
+    /// The bytes that are sent.
+    async fn body(&self, path: &str) -> Bytes {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response.into_body().collect().await.unwrap().to_bytes()
     }
 
     /// Asks until the node answers from its memory.

@@ -118,6 +118,25 @@ async fn clearing_a_key_that_nobody_produces_names_the_nearest_once() {
     assert_says(warnings[1], "something-else-entirely");
 }
 
+#[tokio::test]
+async fn the_start_lists_what_nothing_clears_and_what_is_cleared_though_nobody_caches_it() {
+    let environment = Environment::default().with("SMART_REDIS_BACKEND", "memory");
+    let (_, output) = environment.run(&["GET:/page/1"]).await;
+    let lines = |part: &str| -> Vec<&str> {
+        let all = output.lines();
+        all.filter(|line| line.contains(part)).collect()
+    };
+    let never_cleared = lines("nothing that is known at the start clears this handler's answers");
+    assert_eq!(never_cleared.len(), 3, "{output}");
+    for key in ["kind:{id}", "nowhere:{id}", "session:{id}"] {
+        let named = never_cleared.iter().filter(|line| line.contains(key));
+        assert_eq!(named.count(), 1, "{key}:\n{output}");
+    }
+    let never_cached = lines("cleared, but no annotated handler is cached under it");
+    assert_eq!(never_cached.len(), 1, "{output}");
+    assert_says(never_cached[0], "forgotten:{id}");
+}
+
 /// A server that loads its snapshot shakes hands and then refuses everything.
 #[tokio::test]
 async fn a_server_that_loads_for_long_leaves_a_short_log() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use smart_cache::Timeout::{Default, Never};
 use smart_cache::backend::Ttl;
-use smart_cache::{BackendError, CacheError};
+use smart_cache::{BackendError, CacheError, ComputeError};
 
 use super::stage::Stage;
 
@@ -60,6 +60,13 @@ async fn every_method_blocks_and_does_the_same(stage: &Stage) {
     assert_eq!((compute(&["t"], 3), compute(&["t"], 4)), (3, 3));
     smart.clear_blocking("t").unwrap();
     assert_eq!(compute(&["t"], 5), 5);
+    let tried = || values.get_or_set("tried").timeout(Never);
+    let failed = tried().try_compute(|| Err::<u8, _>("no"));
+    assert!(matches!(failed, Err(ComputeError::Compute("no"))));
+    assert_eq!(tried().try_compute(|| Ok::<u8, &str>(7)).unwrap(), 7);
+    let kept = tried().try_compute(|| Err::<u8, _>("again"));
+    assert_eq!(kept.unwrap(), 7);
+    assert_eq!(values.ttl("tried").unwrap(), Ttl::Never);
     values.clear().unwrap();
     assert!(!values.has_key("a").unwrap());
     assert_eq!(compute(&["t"], 6), 6);

@@ -216,6 +216,41 @@ async fn what_was_computed_before_a_clear_of_its_tag_is_never_stored(stage: &Sta
     assert_eq!(computed(&values, &runs, &["t"]).await, 53);
 }
 
+/// The tag is known to nobody but the computation when it is cleared.
+async fn what_found_a_tag_before_a_clear_of_it_is_never_stored(stage: &Stage) {
+    let smart = stage.smart().await;
+    let (values, runs, opened) = (smart.values(), Runs::default(), Gate::opened());
+    let list = |gate: &Gate| {
+        let (values, runs, gate) = (values.clone(), runs.clone(), gate.clone());
+        let computing = tokio::spawn(async move {
+            let list = values.get_or_set("list").compute(async || {
+                assert!(depends_on("product:7"));
+                gate.pass().await;
+                runs.next()
+            });
+            list.await.unwrap()
+        });
+        async move { within("the list", computing).await.unwrap() }
+    };
+    // At first the store has never heard of the tag, then it has.
+    for tag in ["new", "known"] {
+        let gate = Gate::new();
+        let old = list(&gate);
+        gate.begun().await;
+        smart.clear("product:7").await.unwrap();
+        gate.open();
+        let old = old.await;
+        assert_eq!(list(&opened).await, old + 1, "{tag}");
+        eventually("the list to be stored", async || {
+            let before = runs.count();
+            list(&opened).await;
+            (runs.count() == before).then_some(())
+        })
+        .await;
+        smart.clear("product:7").await.unwrap();
+    }
+}
+
 async fn a_value_that_is_set_meanwhile_wins(stage: &Stage) {
     let values = stage.values().await;
     let got = meanwhile(&values, &[], async || {
@@ -354,6 +389,7 @@ on_each_store!(
     a_value_inside_another_one_is_depended_on,
     what_was_computed_before_a_delete_is_never_stored,
     what_was_computed_before_a_clear_of_its_tag_is_never_stored,
+    what_found_a_tag_before_a_clear_of_it_is_never_stored,
     a_value_that_is_set_meanwhile_wins,
     many_callers_compute_once,
     an_error_is_never_stored,

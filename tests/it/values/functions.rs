@@ -12,7 +12,11 @@ use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use smart_cache::{BackendKind, SmartCache, depends_on, smart_cache, smart_cached};
+use smart_cache_tests::harness::{Gate, within};
+use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
+
+use super::stage::Stage;
 
 /// Functions find their cache by its name, or by the handler around them.
 async fn named(name: &str) -> SmartCache {
@@ -68,6 +72,71 @@ async fn a_value_is_computed_once_until_its_key_or_tag_is_cleared() {
     assert_eq!(profile(&db, 8).await.run, 4);
     cache.values().delete("profile:8").await.unwrap();
     assert_eq!(profile(&db, 8).await.run, 5);
+}
+
+#[smart_cached("gated:{id}", tags("gates"), cache = "gated_memory")]
+async fn gated_in_memory(#[key(ignore)] gate: Gate, id: u64) -> u64 {
+    id * 100 + gate.pass().await
+}
+
+#[smart_cached("gated:{id}", tags("gates"), cache = "gated_redis")]
+async fn gated_in_redis(#[key(ignore)] gate: Gate, id: u64) -> u64 {
+    id * 100 + gate.pass().await
+}
+
+/// The cache that the function finds by its name; `call` is the function with 7.
+async fn nothing_is_kept_from_before_a_clear(
+    cache: &SmartCache,
+    call: impl Fn(&Gate) -> JoinHandle<u64>,
+) {
+    let gate = Gate::new();
+    for key in ["gated:7", "gates"] {
+        let first = gate.runs() + 1;
+        let old = call(&gate);
+        gate.begun().await;
+        cache.clear(key).await.unwrap();
+        gate.open();
+        let old = within("the one in the middle", old).await.unwrap();
+        assert_eq!(old, 700 + first, "{key}");
+        // Lets the next one through; there is one, or what was cleared would be the answer.
+        gate.open();
+        let next = within("the next one", call(&gate)).await.unwrap();
+        assert_eq!(next, 700 + first + 1, "{key}");
+        gate.begun().await;
+        let kept = within("a hit", call(&gate)).await.unwrap();
+        assert_eq!(kept, next, "{key}");
+        cache.clear(key).await.unwrap();
+    }
+    let runs = gate.runs();
+    let callers: Vec<_> = (0..2_000).map(|_| call(&gate)).collect();
+    gate.begun().await;
+    gate.open_for_all();
+    for caller in callers {
+        let value = within("a caller", caller).await.unwrap();
+        assert_eq!(value, 700 + runs + 1);
+    }
+    assert_eq!(gate.runs(), runs + 1);
+}
+
+#[tokio::test]
+async fn a_function_is_run_once_for_all_and_again_after_a_clear_in_its_middle() {
+    let cache = Stage::Memory.smart().await;
+    smart_cache::install_named("gated_memory", cache.clone()).unwrap();
+    nothing_is_kept_from_before_a_clear(&cache, |gate| {
+        tokio::spawn(gated_in_memory(gate.clone(), 7))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_function_in_redis_is_run_once_for_all_and_again_after_a_clear_in_its_middle() {
+    let stage = Stage::redis().await;
+    let cache = stage.smart().await;
+    smart_cache::install_named("gated_redis", cache.clone()).unwrap();
+    nothing_is_kept_from_before_a_clear(&cache, |gate| {
+        tokio::spawn(gated_in_redis(gate.clone(), 7))
+    })
+    .await;
 }
 
 #[smart_cached("profile:{id}", tags("profiles"), cache = "written")]

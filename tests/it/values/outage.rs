@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use smart_cache::Timeout::Default;
 use smart_cache::backend::Ttl;
-use smart_cache::{BackendError, BackendKind, Cache, CacheError, OnError, SmartCache, StartFlush};
-use smart_cache_tests::harness::{RedisServer, eventually, namespace};
+use smart_cache::{
+    BackendError, BackendKind, Cache, CacheError, ComputeError, OnError, SmartCache, StartFlush,
+};
+use smart_cache_tests::harness::{Gate, RedisServer, eventually, namespace};
 
 /// What a loaded machine may add to the timeout of 250 ms.
 const LONGEST: Duration = Duration::from_millis(750);
@@ -45,6 +47,11 @@ async fn each_ends_in_time(values: &Cache) {
     );
     assert!(!timed!(values.has_key("k")).unwrap());
     assert_eq!(timed!(values.ttl("k")).unwrap(), Ttl::Missing);
+    // Computed for this caller, whatever was there.
+    let plain = values.get_or_set("k");
+    assert_eq!(timed!(plain.compute(async || 7)).unwrap(), 7);
+    let tagged = values.get_or_set("k").tags("t");
+    assert_eq!(timed!(tagged.compute(async || 8)).unwrap(), 8);
     assert!(is_backend(&timed!(values.set("k", &2, Default))));
     assert!(is_backend(&timed!(values.add("k", &2, Default))));
     assert!(is_backend(&timed!(values.touch("k", Default))));
@@ -100,6 +107,19 @@ async fn reads_fail_where_that_was_chosen() {
     assert!(is_backend(&values.get_many::<i32>(["k"]).await));
     assert!(is_backend(&values.has_key("k").await));
     assert!(is_backend(&values.ttl("k").await));
+    let gate = Gate::opened();
+    for tags in [&[][..], &["t"]] {
+        let (start, value) = (Instant::now(), values.get_or_set("k").tags(tags.to_vec()));
+        let failed = value.try_compute(async || Ok::<u64, &str>(gate.pass().await));
+        let failed = failed.await;
+        let took = start.elapsed();
+        assert!(
+            matches!(failed, Err(ComputeError::Cache(CacheError::Backend(_)))),
+            "{failed:?}"
+        );
+        assert!(took < LONGEST, "get_or_set took {took:?}");
+    }
+    assert_eq!(gate.runs(), 0, "nothing is computed");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! A process that writes to a database and clears, until it is killed or kills itself.
+//! A process that writes to a database and clears, or clears what others wrote, until it is killed
+//! or kills itself.
 //!
 //! `committer MODE DATABASE REDIS NAMESPACE PRODUCT [NAME]`
 //!
@@ -8,6 +9,7 @@
 //! - `between`: dies between the commit and the clear.
 //! - `hold`: holds the keys, writes, commits, and dies before it clears.
 //! - `rollback`: holds the keys, writes, and dies before the commit.
+//! - `relay`: writes nothing; a relay delivers what others have written, until it is killed.
 
 use std::error::Error;
 use std::time::Duration;
@@ -101,6 +103,10 @@ impl Run {
                     die();
                 }
                 collector.commit(then_die(tx.commit())).await?;
+            }
+            "relay" => {
+                let _relay = outbox::relay(&self.cache, &pool);
+                std::future::pending::<()>().await;
             }
             other => return Err(format!("there is no mode {other:?}").into()),
         }

@@ -133,6 +133,7 @@ fn app() -> Router {
         .route("/large/{id}", get(kind::<Large>))
         .route("/small/{id}", get(kind::<Small>))
         .route("/write/{id}", post(write))
+        .route("/forget/{id}", post(forget))
         .route("/clear/{key}", post(clear))
         .route("/clear-many/{count}", post(clear_many))
         .route("/clear-all", post(async || outcome(clear_all().await)))
@@ -180,6 +181,12 @@ async fn kind<K: Kind>(Path(id): Path<u64>) -> String {
 #[clears_cache("page:{id}")]
 async fn write(Path(id): Path<u64>) -> String {
     answer("written", id)
+}
+
+/// Clears what no handler here is cached under.
+#[clears_cache("forgotten:{id}")]
+async fn forget(Path(id): Path<u64>) -> String {
+    answer("forgotten", id)
 }
 
 async fn clear(Path(key): Path<String>) -> String {

@@ -1,7 +1,7 @@
 //! Random variants in a small local tier, with clears and fills: what it weighs, and what the process does.
 //!
 //! `soak_local [--minutes M] [--seconds S] [--capacity BYTES] [--seed N]` prints both once in a while,
-//! and exits with 1 when the weight exceeds the capacity.
+//! and exits with 1 when the weight exceeds the capacity, or the process has grown since a quarter of the time.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -59,6 +59,7 @@ async fn main() -> ExitCode {
     let local = || cache.stats().local.expect("a local tier");
     eventually("the tier to be live", async || local().live.then_some(())).await;
     let (began, mut told, mut heaviest) = (Instant::now(), None::<Instant>, 0);
+    let mut early = None;
     let report = |heaviest: u64| {
         let stats = cache.stats();
         println!(
@@ -101,12 +102,21 @@ async fn main() -> ExitCode {
             println!("the weight exceeds the capacity of {capacity}");
             return ExitCode::FAILURE;
         }
+        if early.is_none() && began.elapsed() > length / 4 {
+            early = Some(resident_bytes());
+        }
         if told.is_none_or(|told| told.elapsed() > (length / 12).max(Duration::from_secs(2))) {
             told = Some(Instant::now());
             report(heaviest);
         }
     }
     report(heaviest);
+    let (early, now) = (early.unwrap_or_default(), resident_bytes());
+    // Allocators keep something back, and a short run has hardly begun by then.
+    if now > early + early / 10 + (8 << 20) {
+        println!("{:.1} MiB have become {:.1}", mebi(early), mebi(now));
+        return ExitCode::FAILURE;
+    }
     ExitCode::SUCCESS
 }
 

@@ -417,6 +417,12 @@ impl Held {
             .expect("the proxy is alive");
     }
 
+    /// Waits so long; whether the command has come. It cannot any more once the proxy is calm again.
+    pub async fn arrived_within(&mut self, limit: Duration) -> bool {
+        let arrival = tokio::time::timeout(limit, &mut self.arrival).await;
+        arrival.is_ok_and(|arrival| arrival.is_ok())
+    }
+
     /// Lets the command go on to the server.
     pub fn release(self) {
         // The receiver is gone when the connection broke meanwhile: then there is nothing to let go.

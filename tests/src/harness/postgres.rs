@@ -224,8 +224,31 @@ fn program(name: &str) -> PathBuf {
         .into_iter()
         .flatten()
         .filter_map(Result::ok)
-        .map(|version| version.path().join("bin").join(name))
-        .filter(|path| path.is_file())
+        .map(|folder| {
+            let version = numbers(&folder.file_name().to_string_lossy());
+            (version, folder.path().join("bin").join(name))
+        })
+        .filter(|(_, path)| path.is_file())
         .max();
-    newest.unwrap_or_else(|| PathBuf::from(name))
+    newest.map_or_else(|| PathBuf::from(name), |(_, path)| path)
+}
+
+/// A version as it is compared: as text, 9.6 would come after 15.
+fn numbers(version: &str) -> Vec<u32> {
+    version
+        .split('.')
+        .map(|part| part.parse().unwrap_or(0))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        let mut versions = ["15", "9.6", "9.10", "14", "none"];
+        versions.sort_by_key(|version| numbers(version));
+        assert_eq!(versions, ["none", "9.6", "9.10", "14", "15"]);
+    }
 }

@@ -13,9 +13,10 @@
 //! - A folder that is not ours is never written to: a marker file says whose it is.
 //! - Nobody but the owner can read what is stored.
 //!
-//! It stands on the file system directly. The libraries that there are for caches in files keep
-//! content by its hash and an index that only grows (no time to live, no bound, no counters), or
-//! are databases of one process.
+//! It stands on the file system directly, because it needs at once several processes in one folder,
+//! an `add` and counters that are atomic between them, times to live, and a bound by size. `cacache`
+//! keeps content by its hash and an index that only grows, without an atomic add, a time to live or
+//! a bound; `sled` and `redb` are databases of one process. SQLite is a backend of its own.
 
 mod folder;
 mod record;

@@ -193,27 +193,25 @@ impl Source for PostgresSource {
             if !mine {
                 return Ok(Pass::Busy);
             }
-            // Rows hold up to a thousand keys each.
-            let look = "SELECT id, keys, due <= clock_timestamp() FROM smart_cache_outbox
+            // Rows hold up to a thousand keys each. However many are not due, none that is waits
+            // for them.
+            let look = "SELECT id, keys FROM smart_cache_outbox WHERE due <= clock_timestamp()
                 ORDER BY id LIMIT 100";
             let rows = ::sqlx::query(look).fetch_all(&mut *tx).await?;
             if rows.is_empty() {
-                return Ok(Pass::Empty);
+                let others = "SELECT EXISTS (SELECT FROM smart_cache_outbox)";
+                let waiting: bool = ::sqlx::query_scalar(others).fetch_one(&mut *tx).await?;
+                return Ok(if waiting { Pass::Waiting } else { Pass::Empty });
             }
             let (mut ids, mut keys) = (Vec::new(), Vec::new());
             for row in rows {
-                if row.try_get(2)? {
-                    ids.push(row.try_get::<i64, _>(0)?);
-                    // NULL is no key; only a hand could have written it.
-                    keys.extend(
-                        row.try_get::<Vec<Option<String>>, _>(1)?
-                            .into_iter()
-                            .flatten(),
-                    );
-                }
-            }
-            if ids.is_empty() {
-                return Ok(Pass::Waiting);
+                ids.push(row.try_get::<i64, _>(0)?);
+                // NULL is no key; only a hand could have written it.
+                keys.extend(
+                    row.try_get::<Vec<Option<String>>, _>(1)?
+                        .into_iter()
+                        .flatten(),
+                );
             }
             relay::clear(cache, keys).await?;
             ::sqlx::query("DELETE FROM smart_cache_outbox WHERE id = ANY($1)")

@@ -169,13 +169,13 @@ async fn run(
     }
 }
 
-/// Clears keys, at most [`MOST_KEYS`] in one command; done when all were acknowledged.
+/// Clears keys in their order, each at its first place, at most [`MOST_KEYS`] in one command; done
+/// when all were acknowledged.
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres"))]
 pub(super) async fn clear(cache: &SmartCache, mut keys: Vec<String>) -> Result<(), OutboxError> {
-    // A row that somebody wrote by hand must not hold up all others.
-    keys.retain(|key| !key.is_empty());
-    keys.sort_unstable();
-    keys.dedup();
+    let mut seen = std::collections::HashSet::new();
+    // A row without a key that somebody wrote by hand must not hold up all others.
+    keys.retain(|key| !key.is_empty() && seen.insert(key.clone()));
     for part in keys.chunks(MOST_KEYS) {
         cache.clear_now(part.to_vec()).await?;
     }

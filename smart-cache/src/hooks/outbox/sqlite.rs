@@ -249,7 +249,12 @@ impl SqliteSource {
             .fetch_one(&mut *connection)
             .await?;
         // Before the rows are read, so a commit in between is another look.
-        let (rows, waiting) = look(connection).await?;
+        let rows = look(connection).await?;
+        // However many are not due, none that is waits for them: they are asked for apart.
+        let waiting = rows.is_empty()
+            && ::sqlx::query_scalar::<_, bool>(statements::ANY)
+                .fetch_one(&mut *connection)
+                .await?;
         self.seen = Some(version);
         self.look_at = waiting.then(|| Instant::now() + super::GRACE);
         if rows.is_empty() {
@@ -266,7 +271,7 @@ impl SqliteSource {
             return Ok(Pass::Busy);
         }
         // Another relay may have delivered them before it let go.
-        let (rows, _) = look(connection).await?;
+        let rows = look(connection).await?;
         let (rows, keys): (Vec<Row>, Vec<String>) = rows.into_iter().unzip();
         relay::clear(cache, keys).await?;
         forget(connection, &rows).await?;
@@ -274,27 +279,21 @@ impl SqliteSource {
     }
 }
 
-/// The oldest rows that are due, and whether there are others.
-async fn look(
-    connection: &mut SqliteConnection,
-) -> Result<(Vec<(Row, String)>, bool), ::sqlx::Error> {
+/// The oldest rows that are due.
+async fn look(connection: &mut SqliteConnection) -> Result<Vec<(Row, String)>, ::sqlx::Error> {
     let found = ::sqlx::query(statements::LOOK)
         .bind(MOST_KEYS as i64)
         .fetch_all(connection)
         .await?;
-    let (mut rows, mut waiting) = (Vec::new(), false);
+    let mut rows = Vec::with_capacity(found.len());
     for row in found {
-        if row.try_get(3)? {
-            let version = Row {
-                id: row.try_get(0)?,
-                version: row.try_get(1)?,
-            };
-            rows.push((version, row.try_get(2)?));
-        } else {
-            waiting = true;
-        }
+        let version = Row {
+            id: row.try_get(0)?,
+            version: row.try_get(1)?,
+        };
+        rows.push((version, row.try_get(2)?));
     }
-    Ok((rows, waiting))
+    Ok(rows)
 }
 
 impl Source for SqliteSource {

@@ -302,10 +302,12 @@ CREATE TABLE IF NOT EXISTS smart_cache_relay (
     );
     #[cfg(feature = "sqlx-sqlite")]
     pub(in super::super) const LOOK: &str = concat!(
-        "SELECT id, version, key, due <= ",
+        "SELECT id, version, key FROM smart_cache_outbox WHERE due <= ",
         now!(),
-        " FROM smart_cache_outbox ORDER BY id LIMIT ?1"
+        " ORDER BY id LIMIT ?1"
     );
+    #[cfg(feature = "sqlx-sqlite")]
+    pub(in super::super) const ANY: &str = "SELECT EXISTS (SELECT 1 FROM smart_cache_outbox)";
     #[cfg(feature = "sqlx-sqlite")]
     pub(in super::super) const TAKE_LEASE: &str = concat!(
         "INSERT INTO smart_cache_relay (one, holder, until) VALUES (1, ?1, ",

@@ -346,8 +346,7 @@ impl Lane {
             }
             OnLink::Hold => {
                 let mut held = chaos.hold(needle);
-                let arrived = tokio::time::timeout(Duration::from_secs(2), held.arrived());
-                if arrived.await.is_ok() {
+                if held.arrived_within(Duration::from_secs(2)).await {
                     tokio::time::sleep(lasts).await;
                 }
                 held.release();
