@@ -27,6 +27,8 @@ pub(crate) async fn run(place: &Place, show: &Show, out: &mut Output) -> Result<
                     if one(&cache, &line, show.body, out).await? {
                         return Ok(Ended::Well);
                     }
+                    // It has gone since it was listed.
+                    continue;
                 }
                 None => out.print(&line, || shown(&line))?,
             }

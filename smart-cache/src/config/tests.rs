@@ -37,6 +37,26 @@ fn defaults_are_those_of_the_ancestor() {
 }
 
 #[test]
+fn what_answers_look_like_comes_from_the_environment_too() {
+    let config = read(&[
+        ("SMART_REDIS_ENCODE_FROM", "2KiB"),
+        ("SMART_REDIS_STATUS_KEY", "true"),
+        ("SMART_REDIS_STATUS_HEADER", "false"),
+        ("SMART_REDIS_AUDIT", "0.001"),
+    ])
+    .unwrap();
+    assert_eq!(config.encode_from, 2048);
+    assert!(config.status_key && !config.status_header);
+    assert!((config.audit - 0.001).abs() < f64::EPSILON);
+    #[cfg(all(feature = "brotli", feature = "gzip"))]
+    {
+        let config = read(&[("SMART_REDIS_ENCODINGS", "br, gzip")]).unwrap();
+        assert_ne!(config.encodings, read(&[]).unwrap().encodings);
+    }
+    refused("SMART_REDIS_ENCODINGS", "deflate");
+}
+
+#[test]
 fn booleans_come_in_any_usual_spelling() {
     for (text, flush) in [
         ("True", StartFlush::Always),

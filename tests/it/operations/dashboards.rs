@@ -99,6 +99,7 @@ fn the_dashboard_is_one_that_grafana_takes() {
         .iter()
         .map(|panel| panel["id"].as_u64().unwrap())
         .collect();
+    ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), panels.len(), "ids are unique");
     for panel in panels {

@@ -103,7 +103,7 @@ fn row(note: &ClearNote) -> Markup {
                         (counted(freed.entries, "entry", "entries"))
                         div.note { "lived " (duration(freed.mean())) " on average, " (duration(freed.longest)) " at most" }
                     }
-                    Some(_) => span.dim { "nothing" },
+                    Some(_) => span.dim title="what depended on it as on a tag goes with the sweep" { "none at once" },
                     None => span.dim { "by the sweep" },
                 }
             }

@@ -153,7 +153,7 @@ fn health(overview: &Overview) -> Markup {
                 dt { "Pending clears" } dd { (count(overview.pending_clears)) }
                 dt { "Clears" } dd { (count(overview.clears)) }
                 dt { "Handlers running" } dd { (count(sum(|process| process.flights))) " to fill an entry" }
-                dt { "Local tier" }
+                dt { "Local tier, this process" }
                 dd {
                     @match local {
                         Some(local) if local.live => {
@@ -165,7 +165,7 @@ fn health(overview: &Overview) -> Markup {
                     }
                 }
                 @if let Some(silent) = local.and_then(|local| local.silent_ms) {
-                    dt { "Tracking link" }
+                    dt { "Tracking link, this process" }
                     dd { "proved " (duration(Duration::from_millis(silent))) " ago" }
                 }
                 dt { "Stored" } dd { (count(total.stored)) " answers, " (bytes(total.stored_bytes)) }
@@ -244,7 +244,12 @@ fn fleet(fleet: &[ProcessReport], visit: &Visit) -> Markup {
                 td.number { (duration(Duration::from_micros(process.total.saved_us))) }
                 td {
                     @match process.local {
-                        Some(local) if local.live => { (bytes(local.bytes)) }
+                        Some(local) if local.live => {
+                            (bytes(local.bytes))
+                            @if let Some(silent) = local.silent_ms {
+                                div.note { "heard " (duration(Duration::from_millis(silent))) " before it reported" }
+                            }
+                        }
                         Some(_) => span.pill.warn { "resting" },
                         None => "off",
                     }
