@@ -15,6 +15,9 @@ use crate::output::{Output, bytes, progress};
 const LARGEST: usize = 10;
 /// Entries of one key that are added up.
 const MOST_ENTRIES: usize = 200;
+/// What makes keys smaller.
+const SMALLER: &str =
+    "-> max_body, encodings(..), a ttl, or fewer variants: query(..), SMART_REDIS_MAX_VARIANTS";
 
 pub(crate) async fn run(
     place: &Place,
@@ -94,11 +97,19 @@ async fn memory_by_key(cache: &SmartCache, sample: u64, out: &mut Output) -> Res
         bytes(total)
     ))?;
     for (size, entries, key) in sizes.into_iter().take(LARGEST) {
-        let document =
-            json!({ "key": key, "entries": entries, "bytes": size, "complete": complete });
+        let document = json!({
+            "check": "memory-by-key",
+            "key": key,
+            "entries": entries,
+            "bytes": size,
+            "complete": complete,
+        });
         out.print(&document, || {
             format!("{:>10}  {entries:>7} entries  {key}", bytes(size))
         })?;
+    }
+    if measured > 0 {
+        out.say(SMALLER)?;
     }
     Ok(())
 }

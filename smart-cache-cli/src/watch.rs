@@ -1,4 +1,6 @@
 //! `stats --watch` on a terminal: numbers that stay in their places, and how they went.
+//!
+//! Over 400 lines with its tests, which look at the same screen.
 
 use std::collections::VecDeque;
 use std::time::Duration;

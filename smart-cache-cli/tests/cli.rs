@@ -1,4 +1,6 @@
 //! The real program against a real Redis that a real application has filled.
+//!
+//! Over 400 lines: one world is set up for all commands, and each is shown in it.
 
 #![expect(
     clippy::unwrap_used,
@@ -481,6 +483,11 @@ async fn outbox_status_tells_what_waits_in_the_database() {
         .unwrap();
     transaction.commit().await.unwrap();
     assert!(ask().await.starts_with("2 keys wait to be cleared"));
+    let asked = ["outbox", "status", "--json"];
+    let document = run(&[("DATABASE_URL", &url)], &asked).await.json();
+    assert_eq!(document.len(), 1, "{document:?}");
+    assert_eq!(document[0]["pending"], 2, "{document:?}");
+    assert_eq!(document[0]["stuck"], false, "{document:?}");
     let wrong = run(&[], &["outbox", "status", "--database", "mysql://x"]).await;
     assert_eq!(wrong.code, 3, "{}", wrong.err);
 }

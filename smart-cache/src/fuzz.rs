@@ -1,7 +1,9 @@
 //! Properties that hold for any input: the codec, the query normaliser, and everything that reads
-//! a header.
+//! a header or decides by one.
 //!
 //! Short with every test run; `SMART_FUZZ_CASES=1000000` runs as long as one wants.
+//!
+//! Over 400 lines, since the properties share what they are tried with.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,11 +14,13 @@ use proptest::prelude::*;
 use crate::codec::{self, Head};
 use crate::entry::{Answer, EncodedBody, EntryId};
 use crate::http::conditional::{Selected, Verdict, judge};
-use crate::http::encoding::Encoding;
+use crate::http::encoding::{Encoding, Encodings};
 use crate::http::range::{self, Wanted};
 use crate::http::wants::Wants;
-use crate::http::{accept_encoding, accept_language, cache_status, etag, vary};
+use crate::http::{accept_encoding, accept_language, cache_status, etag, hop_by_hop, vary};
 use crate::key::{IgnoredQuery, QueryRule, normalise};
+use crate::listed::Listed;
+use crate::policy::{self, Bypass, Rules};
 
 fn cases() -> ProptestConfig {
     let cases = std::env::var("SMART_FUZZ_CASES");
@@ -83,6 +87,51 @@ const DATES: &[&str] = &[
     "-1",
     "é",
 ];
+
+const CONTROLS: &[&str] = &[
+    "private",
+    "Private",
+    "no-store",
+    "NO-STORE",
+    "no-cache",
+    "No-Cache",
+    "public",
+    "max-age=60",
+    "x",
+    "=",
+    "\"",
+    ",",
+    ", ",
+    ";",
+    " ",
+    "\t",
+];
+const HOPS: &[&str] = &[
+    "close",
+    "x-hop",
+    "X-Hop",
+    "x-other",
+    "keep-alive",
+    "TE",
+    ",",
+    ", ",
+    " ",
+    "\t",
+    "=",
+    "\"",
+];
+/// Headers of one connection, whatever `Connection` says.
+const OF_ONE_CONNECTION: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+const OF_THE_ANSWER: &[&str] = &["x-hop", "x-other", "x-own", "etag"];
 
 fn any_of(pieces: &'static [&'static str]) -> impl Strategy<Value = HeaderValue> {
     prop_oneof![value(), shuffled(pieces)]
@@ -351,5 +400,64 @@ proptest! {
             escaped = !escaped && byte == b'\\';
         }
         prop_assert!(!escaped);
+    }
+
+    #[test]
+    fn an_answer_that_forbids_storing_is_refused_however_that_is_written(
+        lines in proptest::collection::vec(any_of(CONTROLS), 0..4),
+    ) {
+        let rules = Rules {
+            status: Listed::Static(&[]),
+            vary: Listed::Static(&[]),
+            max_body: 0,
+            encodings: Encodings::of(&[]),
+            encode_from: 0,
+            honour_freshness: false,
+        };
+        let forbidding = ["private", "no-store", "no-cache"];
+        let (mut headers, mut texts) = (HeaderMap::new(), Vec::new());
+        for line in lines {
+            texts.push(String::from_utf8_lossy(line.as_bytes()).to_ascii_lowercase());
+            headers.append(header::CACHE_CONTROL, line);
+        }
+        let verdict = policy::response(StatusCode::OK, &headers, &rules, &[]);
+        let is_forbidden = texts.iter().flat_map(|text| text.split(',')).any(|directive| {
+            let name = directive.split(['=', ';']).next().unwrap_or_default().trim();
+            forbidding.contains(&name)
+        });
+        if is_forbidden {
+            prop_assert_eq!(verdict, Err(Bypass::CacheControl));
+        }
+        let is_innocent = texts.iter().all(|text| {
+            text.is_ascii() && !forbidding.iter().any(|name| text.contains(name))
+        });
+        if is_innocent {
+            prop_assert_eq!(verdict, Ok(()));
+        }
+    }
+
+    #[test]
+    fn nothing_of_one_connection_is_left_and_everything_else_is(
+        lines in proptest::collection::vec(shuffled(HOPS), 0..3),
+        hops in proptest::sample::subsequence(OF_ONE_CONNECTION[1..].to_vec(), 0..=7),
+        others in proptest::sample::subsequence(OF_THE_ANSWER.to_vec(), 0..=4),
+    ) {
+        let (mut headers, mut named) = (HeaderMap::new(), Vec::<String>::new());
+        for line in lines {
+            let text = line.to_str().unwrap().to_ascii_lowercase();
+            named.extend(text.split(',').map(|name| name.trim().to_owned()));
+            headers.append(header::CONNECTION, line);
+        }
+        for name in hops.iter().chain(&others).copied() {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
+        }
+        hop_by_hop::strip(&mut headers);
+        for name in OF_ONE_CONNECTION {
+            prop_assert!(!headers.contains_key(*name), "{name} in {headers:?}");
+        }
+        for name in others {
+            let is_named = named.iter().any(|hop| hop == name);
+            prop_assert_eq!(headers.contains_key(name), !is_named);
+        }
     }
 }

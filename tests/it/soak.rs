@@ -12,7 +12,7 @@ async fn soak(arguments: &[&str]) -> (bool, String) {
 
 #[tokio::test]
 async fn nothing_is_violated_whatever_goes_wrong() {
-    let (good, text) = soak(&["--minutes", "1", "--seed", "1", "--faults", "1"]).await;
+    let (good, text) = soak(&["--seconds", "30", "--seed", "1", "--faults", "1"]).await;
     assert!(good, "{text}");
 }
 

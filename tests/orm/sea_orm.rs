@@ -1,4 +1,6 @@
 //! Models and transactions of SeaORM: which pages a write clears, and when.
+//!
+//! Over 400 lines: one set of entities, and everything that their library does with them.
 
 use futures_util::FutureExt as _;
 use sea_orm::sea_query::Expr;

@@ -126,4 +126,10 @@ async fn a_million_entries_are_paged_and_searched_quickly() {
     assert_eq!(found, 10);
     println!("a search through everything took {pages} pages");
     assert_eq!(see(&app, "/overview").await.status, 200);
+    // Neither of what would stop the server for everybody.
+    let commands = server.cli(&["INFO", "commandstats"]);
+    assert!(commands.contains("cmdstat_scan:"), "{commands}");
+    for slow in ["cmdstat_keys:", "cmdstat_smembers:"] {
+        assert!(!commands.contains(slow), "{commands}");
+    }
 }

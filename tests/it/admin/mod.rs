@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 use smart_cache::admin::{self, Password, Role};
 use smart_cache::{BackendKind, SmartCache, smart_cache};
-use smart_cache_tests::harness::{RedisServer, eventually, within};
+use smart_cache_tests::harness::{Log, RedisServer, eventually, within};
 use tower::ServiceExt as _;
 
 use crate::road::{HIT, every_kind, get as get_page, in_memory, redis_at, status_of};
@@ -253,6 +253,74 @@ async fn the_views_tell_what_is_true() {
     );
     let gone = format!("/entry?version=v&id={}", "0".repeat(40));
     assert_eq!(see(&app, &gone).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_pages_show_plots_server_link_and_sweep_and_how_long_cleared_entries_lived() {
+    let server = RedisServer::start().await;
+    let cache = redis_at(&server.url()).local_capacity(64 << 20);
+    let cache = cache.build().await.unwrap();
+    let app = shop(&cache);
+    warm(&app, "/product/1").await;
+    cache.sweep().await.unwrap();
+    let overview = eventually("the tracking link to be proved", async || {
+        let page = see(&app, "/overview").await;
+        page.text
+            .contains("<dt>Tracking link, this process</dt><dd>proved ")
+            .then_some(page.text)
+    })
+    .await;
+    assert_eq!(overview.matches("<svg role=\"img\"").count(), 3);
+    for label in [
+        "Hit ratio of the last ten minutes, now ",
+        "Requests per second of the last ten minutes, now ",
+        "Mean time of a lookup in the last ten minutes, now ",
+    ] {
+        let label = format!("aria-label=\"{label}");
+        assert_eq!(overview.matches(&*label).count(), 1, "{label}: {overview}");
+    }
+    let facts = cache.inspect().unwrap().facts().await.unwrap();
+    let identity = facts.server_id.unwrap();
+    let identity = format!("<dt>Identity</dt><dd><code>{identity}</code></dd>");
+    assert!(overview.contains(&identity), "{identity}: {overview}");
+    assert!(
+        overview.contains("<dt>Last sweep</dt><dd><time ") && overview.contains(" removed</dd>"),
+        "{overview}"
+    );
+
+    cache.clear("product:1").await.unwrap();
+    let fleet = json(&app, "/overview.json").await;
+    let process = fleet["fleet"][0]["process"].as_str().unwrap();
+    let clears = eventually("the clear to be noted", async || {
+        let page = see(&app, "/clears").await;
+        page.text.contains("lived ").then_some(page.text)
+    })
+    .await;
+    assert!(
+        clears.contains(" on average, ") && clears.contains("1 entry<"),
+        "{clears}"
+    );
+    assert!(
+        clears.contains("<span class=\"key\">product:1</span>"),
+        "{clears}"
+    );
+    assert!(
+        clears.contains(&format!("<td>{process}</td>")),
+        "{process}: {clears}"
+    );
+}
+
+#[test]
+fn a_password_says_in_the_log_that_it_needs_tls_and_keeps_itself_out_of_it() {
+    let (log, _guard) = Log::of_this_thread();
+    let guard = Password::new("admin", "swordfish");
+    let text = log.text();
+    assert!(
+        text.contains("travels in clear text unless TLS is in front of it"),
+        "{text}"
+    );
+    assert!(!text.contains("swordfish"), "{text}");
+    assert!(!format!("{guard:?}").contains("swordfish"), "{guard:?}");
 }
 
 #[tokio::test]

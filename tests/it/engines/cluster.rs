@@ -111,7 +111,6 @@ async fn under_load() -> (Cluster, String, Load) {
     let nodes = [
         Node::at(&cluster.url(), &ns, &rows).await,
         Node::at(&cluster.url(), &ns, &rows).await,
-        Node::near(&cluster.url(), &ns, &rows).await,
     ];
     let load = Load::on(&nodes);
     load.goes_on("the start").await;

@@ -1,4 +1,6 @@
 //! The ways in: certificates, the fewest rights, servers that forbid what others allow.
+//!
+//! Over 400 lines: one workout, under every right, certificate and restriction.
 
 use std::collections::BTreeSet;
 use std::path::Path;

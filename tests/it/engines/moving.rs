@@ -22,7 +22,6 @@ async fn a_slot_moves_back_and_forth_under_load_and_nothing_stale_is_served() {
     let nodes = [
         Node::at(&cluster.url(), &ns, &rows).await,
         Node::at(&cluster.url(), &ns, &rows).await,
-        Node::near(&cluster.url(), &ns, &rows).await,
     ];
     let load = Load::on(&nodes);
     load.goes_on("the start").await;

@@ -1,5 +1,6 @@
 //! `smart_cache::layer`: around one route, a nested router, a whole site, and foreign services.
 
+mod expired;
 mod freshness;
 mod mounts;
 mod options;

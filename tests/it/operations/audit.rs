@@ -8,7 +8,7 @@ use axum::routing::get as on_get;
 use axum::{Extension, Router};
 use http::StatusCode;
 use smart_cache::{Builder, SmartCache, Stats, smart_cache};
-use smart_cache_tests::harness::{RedisServer, eventually};
+use smart_cache_tests::harness::{Log, RedisServer, eventually};
 
 use crate::road::{get, memory, redis_at, stored};
 
@@ -99,11 +99,35 @@ async fn a_handler_that_says_the_same_is_counted_and_left_alone() {
     );
 }
 
+/// The log names the key, and both bodies by their digests.
+#[track_caller]
+fn tells_key_and_digests(log: &str) {
+    let told: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("AUDIT: "))
+        .collect();
+    assert_eq!(told.len(), 1, "{log}");
+    let told = told[0];
+    assert!(told.contains(" key=row:7 "), "{told}");
+    let digest = |field: &str| {
+        let (_, rest) = told.split_once(field).unwrap();
+        let digest = rest.split(' ').next().unwrap();
+        assert_eq!(digest.len(), 64, "{told}");
+        assert!(
+            digest.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "{told}"
+        );
+        digest.to_owned()
+    };
+    assert_ne!(digest(" stored_body="), digest(" body="), "{told}");
+}
+
 #[tokio::test]
 async fn what_a_forgotten_clear_has_left_is_found_counted_and_cleared_everywhere() {
     let server = RedisServer::start().await;
     let near = || redis_at(&server.url()).local_capacity(64 << 20);
     for builder in [memory(), redis_at(&server.url()), near().namespace("near")] {
+        let (log, _guard) = Log::of_this_thread();
         let world = World::filled(builder.audit(1.0), "/row/7").await;
         world.table.write("new");
         let old = get(&world.app, "/row/7").await;
@@ -111,6 +135,7 @@ async fn what_a_forgotten_clear_has_left_is_found_counted_and_cleared_everywhere
         world
             .audited("the difference", |stats| stats.audits_different)
             .await;
+        tells_key_and_digests(&log.text());
         eventually("the new answer", async || {
             (get(&world.app, "/row/7").await.text() == "7 new").then_some(())
         })

@@ -1,4 +1,6 @@
 //! A client of the protocol as small as can be: one method for each thing that is sent to Redis.
+//!
+//! Over 400 lines: every script has its twin here, beside the others.
 
 mod accidents;
 mod answers;

@@ -4,6 +4,8 @@
 //! the test's hands. After each step both have answered the same, and both keep the same: where one
 //! has a token the other has one, and two names, or two moments, have equal tokens in one exactly when
 //! they have in the other.
+//!
+//! Over 400 lines: every step is enacted on both sides, and both are compared, in one place.
 
 use std::collections::HashMap;
 

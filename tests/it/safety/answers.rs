@@ -1,6 +1,14 @@
 //! Answers that belong to one visitor, or to one moment, are never kept.
 
-use super::{HIT, LISTED, ask, fronts};
+use axum::Router;
+use axum::extract::RawQuery;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get as on_get;
+use http::{HeaderValue, StatusCode};
+use smart_cache::{layer, smart_cache};
+use smart_cache_tests::harness::serve;
+
+use super::{HIT, LISTED, ask, fronts, in_memory};
 
 #[tokio::test]
 async fn an_answer_that_anybody_may_have_is_kept() {
@@ -181,6 +189,56 @@ async fn a_page_that_looks_like_a_file_is_not_kept_when_it_is_private() {
                 .write(200, &[("cache-control", "private")], "of bert");
             let next = ask(&front.served, target, &[]).await;
             assert_ne!(next.body, "of anna", "{} {target}", front.name);
+        }
+    }
+}
+
+/// Puts what the client sent into a header, decoded, as redirects do.
+fn directed(query: Option<&str>) -> Response {
+    let to = query.and_then(|query| query.strip_prefix("to="));
+    let to: Vec<u8> = percent_encoding::percent_decode_str(to.unwrap_or_default()).collect();
+    match HeaderValue::from_bytes(&to) {
+        Ok(to) => ([("x-to", to)], "page").into_response(),
+        Err(_) => (StatusCode::BAD_REQUEST, "no header").into_response(),
+    }
+}
+
+#[smart_cache("directs", status(200, 400))]
+async fn directs(RawQuery(query): RawQuery) -> Response {
+    directed(query.as_deref())
+}
+
+#[tokio::test]
+async fn what_a_client_puts_into_a_header_never_becomes_another_header() {
+    let attribute = Router::new()
+        .route("/", on_get(directs))
+        .layer(axum::Extension(in_memory().await));
+    let behind_layer = Router::new()
+        .route(
+            "/",
+            on_get(|RawQuery(query): RawQuery| async move { directed(query.as_deref()) }),
+        )
+        .layer(layer("directs").status([200, 400]).cache(in_memory().await));
+    for (name, app) in [("attribute", attribute), ("layer", behind_layer)] {
+        let site = serve(app).await;
+        for (to, status) in [
+            ("a%0d%0aset-cookie:%20x=1", 400),
+            ("a%0aset-cookie:%20x=1", 400),
+            ("a%0dset-cookie:%20x=1", 400),
+            ("%00", 400),
+            // Its code point ends in the byte of a line feed.
+            ("%E5%98%8A", 200),
+        ] {
+            let target = format!("/?to={to}");
+            let first = ask(&site, &target, &[]).await;
+            let second = ask(&site, &target, &[]).await;
+            assert!(second.head.contains(HIT), "{name} {to}");
+            for reply in [&first, &second] {
+                assert_eq!(reply.status, status, "{name} {to}");
+                assert_eq!(reply.header("set-cookie"), None, "{name} {to}");
+            }
+            assert_eq!(first.header("x-to"), second.header("x-to"), "{name} {to}");
+            assert_eq!(first.body, second.body, "{name} {to}");
         }
     }
 }

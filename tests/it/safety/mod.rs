@@ -1,7 +1,8 @@
 //! One visitor's answer never reaches another, whatever handlers, headers and attackers do.
 //!
 //! Every rule is tried with a client over TCP, once against the attribute and once against the
-//! layer.
+//! layer; but what a service reads without saying so (overridden methods, `Forwarded`, headers that
+//! nobody named) concerns the layer alone, for a handler's arguments and `vary` say what it reads.
 
 mod answers;
 mod poison;

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::response::IntoResponse as _;
 use axum::routing::get as on_get;
 use http::HeaderMap;
-use smart_cache::{CacheLayer, layer};
+use smart_cache::{CacheLayer, layer, smart_cache};
 use smart_cache_tests::harness::{Served, serve};
 
 use super::{HIT, ask, in_memory};
@@ -27,10 +27,20 @@ async fn site(options: fn(CacheLayer) -> CacheLayer) -> Served {
 
 const EVIL: &str = "evil.test";
 
+/// Each of these headers is reflected to the one who sends it, and to nobody else.
+async fn check_reflected(site: &Served, names: &[&str]) {
+    for name in names {
+        let poisoned = ask(site, "/", &[(*name, EVIL)]).await;
+        assert!(poisoned.body.contains(EVIL), "the page reflects {name}");
+        let next = ask(site, "/", &[]).await;
+        assert!(!next.body.contains(EVIL), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn headers_that_replace_the_target_poison_nobody() {
     let site = site(|layer| layer).await;
-    for name in [
+    let names = [
         "x-forwarded-host",
         "x-forwarded-proto",
         "x-forwarded-scheme",
@@ -42,12 +52,8 @@ async fn headers_that_replace_the_target_poison_nobody() {
         "x-rewrite-url",
         "X-Forwarded-Host",
         "host",
-    ] {
-        let poisoned = ask(&site, "/", &[(name, EVIL)]).await;
-        assert!(poisoned.body.contains(EVIL), "the page reflects {name}");
-        let next = ask(&site, "/", &[]).await;
-        assert!(!next.body.contains(EVIL), "{name}");
-    }
+    ];
+    check_reflected(&site, &names).await;
     for value in [
         "host=evil.test",
         "for=1;host=evil.test",
@@ -60,6 +66,36 @@ async fn headers_that_replace_the_target_poison_nobody() {
         let plain = ask(&site, "/", &[("forwarded", "for=192.0.2.1")]).await;
         assert!(!plain.body.contains(EVIL), "{value}");
     }
+}
+
+/// A handler's own headers are not in its variant until it names them; then they count as its
+/// arguments do.
+#[smart_cache("links", vary("x-forwarded-host", "x-forwarded-proto", "host"))]
+async fn named_links(#[key(ignore)] headers: HeaderMap) -> String {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap());
+    format!(
+        "{:?}://{:?} {:?}",
+        text("x-forwarded-proto"),
+        text("x-forwarded-host"),
+        text("host")
+    )
+}
+
+#[tokio::test]
+async fn headers_that_a_handler_names_poison_nobody() {
+    let app = Router::new()
+        .route("/", on_get(named_links))
+        .layer(axum::Extension(in_memory().await));
+    let site = serve(app).await;
+    let names = [
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "X-Forwarded-Host",
+        "host",
+    ];
+    check_reflected(&site, &names).await;
+    let again = ask(&site, "/", &[]).await;
+    assert!(again.head.contains(HIT), "without them it is kept");
 }
 
 #[tokio::test]

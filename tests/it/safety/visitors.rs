@@ -56,10 +56,10 @@ async fn mine(visitor: Visitor) -> String {
 /// The page behind the attribute, and behind the layer with each way to allow who asks.
 async fn sites() -> Vec<(&'static str, Served)> {
     let foreign = || {
-        Router::new().route(
-            "/",
-            on_get(|visitor: Visitor| async move { visitor.page() }),
-        )
+        let page = |visitor: Visitor| async move { visitor.page() };
+        Router::new()
+            .route("/", on_get(page))
+            .route("/account/{*rest}", on_get(page))
     };
     type Option = (&'static str, fn(CacheLayer) -> CacheLayer);
     let options: [Option; 4] = [
@@ -79,6 +79,7 @@ async fn sites() -> Vec<(&'static str, Served)> {
     ];
     let attribute = Router::new()
         .route("/", on_get(mine))
+        .route("/account/{*rest}", on_get(mine))
         .layer(axum::Extension(in_memory().await));
     let mut sites = vec![("attribute", serve(attribute).await)];
     for (name, option) in options {
@@ -138,6 +139,36 @@ async fn two_users_of_one_browser_get_their_own_page_by_validators_too() {
                 "{name} {headers:?}"
             );
             tags.extend(reply.header("etag").map(str::to_owned));
+        }
+    }
+}
+
+/// An attacker has a visitor open a page of their own under the name of a file, then asks for it.
+#[tokio::test]
+async fn a_page_of_ones_own_stays_ones_own_under_the_name_of_a_file() {
+    let [nobody, .., anna, bert, _, _] = VISITORS;
+    for (name, site) in sites().await {
+        for target in [
+            "/account/x.css",
+            "/account/style.css;.js",
+            "/account/style.css;jsessionid=1",
+            "/account/%2e%2e/a.png",
+            "/account/../a.png",
+            "/account/..%2fstatic%2fa.png",
+            "/account/x%00.css",
+            "/account/x%3f.css",
+            "/account/x%23.css",
+            "/account/x.css?y",
+            "/account/static//x.js",
+        ] {
+            for headers in [anna, nobody, bert, nobody, anna] {
+                let reply = ask(&site, target, headers).await;
+                assert_eq!(
+                    (reply.status, reply.body),
+                    (200, expected(headers)),
+                    "{name} {target} {headers:?}"
+                );
+            }
         }
     }
 }

@@ -1,4 +1,6 @@
 //! Everything there is, and what can happen next.
+//!
+//! Over 400 lines: what can happen, and what follows from it, is one table.
 
 use std::collections::BTreeMap;
 

@@ -15,6 +15,8 @@
 //! Two things differ from Redis. How old a token is, which decides whether an answer settles, is
 //! told by the clocks of the processes, so theirs have to agree to much less than the settle time.
 //! And nobody tells of changes, so there is no local tier in front.
+//!
+//! Over 400 lines: one backend, whose parts call each other for every step.
 
 mod breaker;
 mod entry;

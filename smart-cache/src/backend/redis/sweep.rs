@@ -7,6 +7,8 @@
 //! First over entries and indexes; it remembers which tokens the living depend on. Then over the tokens:
 //! those that nothing depends on get the life of an unused one, or every tag that a list ever had
 //! would stay for ever.
+//!
+//! Over 400 lines: one pass, whose steps share what they have seen.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};

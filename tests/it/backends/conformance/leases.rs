@@ -72,7 +72,7 @@ async fn an_expired_lease_passes_on(stage: Stage) {
 }
 
 async fn the_holder_of_an_expired_lease_stores_nothing(stage: Stage) {
-    let (backend, target) = (short(&stage, Duration::from_millis(500)), page("k"));
+    let (backend, target) = (short(&stage, Duration::from_millis(1500)), page("k"));
     let first = backend.lead(&target).await;
     let second = next_lead(&backend, &target).await;
     assert_eq!(
@@ -87,7 +87,7 @@ async fn the_holder_of_an_expired_lease_stores_nothing(stage: Stage) {
 }
 
 async fn the_second_holder_stores_also_after_the_first_has_tried(stage: Stage) {
-    let (backend, target) = (short(&stage, Duration::from_millis(500)), page("k"));
+    let (backend, target) = (short(&stage, Duration::from_millis(1500)), page("k"));
     let first = backend.lead(&target).await;
     let second = next_lead(&backend, &target).await;
     assert_eq!(
@@ -103,7 +103,7 @@ async fn the_second_holder_stores_also_after_the_first_has_tried(stage: Stage) {
 }
 
 async fn a_renewed_lease_outlives_its_time(stage: Stage) {
-    let lasting = Duration::from_millis(400);
+    let lasting = Duration::from_millis(800);
     let (backend, target) = (short(&stage, lasting), page("k"));
     let lease = backend.lead(&target).await;
     let began = Instant::now();
@@ -126,7 +126,7 @@ async fn a_lost_lease_cannot_be_renewed(stage: Stage) {
 }
 
 async fn a_lease_is_given_back_only_by_its_holder(stage: Stage) {
-    let (backend, target) = (short(&stage, Duration::from_millis(500)), page("k"));
+    let (backend, target) = (short(&stage, Duration::from_millis(1500)), page("k"));
     let first = backend.lead(&target).await;
     let second = next_lead(&backend, &target).await;
     backend.0.release(&target, &first).await.unwrap();

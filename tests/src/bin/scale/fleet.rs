@@ -1,4 +1,6 @@
 //! Many clears against many processes: what each clear costs everybody, and how late they hear of it.
+//!
+//! Over 400 lines: those that clear, those that serve and what is said of them are one experiment.
 
 use std::collections::HashMap;
 use std::process::ExitCode;
