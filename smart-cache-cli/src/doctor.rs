@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use smart_cache::SmartCache;
-use smart_cache::inspect::{Finding, Level};
+use smart_cache::inspect::{Finding, KeyLine, Level};
 
 use crate::Ended;
 use crate::arguments::{Doctor, Place};
@@ -56,6 +56,28 @@ fn shown(finding: &Finding) -> String {
     format!("{mark}  {:<10}  {}{remedy}", finding.check, finding.says)
 }
 
+/// Entries of the key in its build, and their bytes; of a key with thousands, those of the first page.
+/// Pages go through the builds one after the other, and the first is our own, which has none.
+async fn size_of(cache: &SmartCache, line: &KeyLine) -> Result<(u64, u64), Failure> {
+    let inspect = cache.inspect()?;
+    let (mut count, mut size, mut from) = (0, 0, None);
+    loop {
+        let page = inspect
+            .entries(&line.key, from.as_deref(), MOST_ENTRIES)
+            .await?;
+        for entry in page.entries {
+            if entry.version == line.version {
+                count += 1;
+                size += entry.bytes;
+            }
+        }
+        from = page.next;
+        if count > 0 || from.is_none() {
+            return Ok((count, size));
+        }
+    }
+}
+
 /// The largest of some keys: of all, where there are not more than asked for.
 async fn memory_by_key(cache: &SmartCache, sample: u64, out: &mut Output) -> Result<(), Failure> {
     let mut sizes: Vec<(u64, u64, String)> = Vec::new();
@@ -71,15 +93,7 @@ async fn memory_by_key(cache: &SmartCache, sample: u64, out: &mut Output) -> Res
             if sizes.len() as u64 == sample {
                 break 'walk;
             }
-            let inspect = cache.inspect()?;
-            let entries = inspect
-                .entries(&line.key, None, MOST_ENTRIES)
-                .await?
-                .entries;
-            let own = entries.iter().filter(|entry| entry.version == line.version);
-            let (count, size) = own.fold((0, 0), |(count, size), entry| {
-                (count + 1, size + entry.bytes)
-            });
+            let (count, size) = size_of(cache, &line).await?;
             // A page of a key with thousands of entries stands for the rest.
             let size = (size as f64 * line.entries as f64 / f64::max(count as f64, 1.0)) as u64;
             sizes.push((size, line.entries, line.key));

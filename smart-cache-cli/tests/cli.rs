@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::Path;
+use axum::extract::{Path, RawQuery};
 use axum::http::Request;
 use axum::routing::get;
 use axum::{Extension, Router};
@@ -296,6 +296,50 @@ async fn the_doctor_finds_a_healthy_server_healthy() {
         "",
         "it leaves nothing"
     );
+}
+
+#[tokio::test]
+async fn the_doctor_names_the_largest_key_first_and_what_makes_keys_smaller() {
+    #[smart_cache("list:{id}")]
+    async fn list(Path(id): Path<u32>, _query: RawQuery) -> String {
+        format!("the list {id} {}", "and more ".repeat(1_000))
+    }
+    let remedy = "-> max_body, encodings(..), a ttl, or fewer variants";
+    let world = World::new().await;
+    let nothing = world.say(&["doctor"]).await.out;
+    assert!(!nothing.contains(remedy), "{nothing}");
+    world.fill(7..8).await;
+    let lists = Router::new()
+        .route("/list/{id}", get(list))
+        .layer(Extension(world.cache.clone()));
+    for page in 1..3 {
+        let request = Request::get(format!("/list/1?page={page}")).body(Body::empty());
+        let _ = lists.clone().oneshot(request.unwrap()).await.unwrap();
+    }
+    eventually("both pages of the list to be stored", async || {
+        (world.cache.stats().stored == 3).then_some(())
+    })
+    .await;
+
+    let mut lines = world.say(&["doctor", "--json"]).await.json();
+    lines.retain(|line| line["check"] == "memory-by-key");
+    let keys: Vec<_> = lines
+        .iter()
+        .map(|line| line["key"].as_str().unwrap())
+        .collect();
+    assert_eq!(keys, ["list:1", "product:7"], "{lines:#?}");
+    let bytes = |line: &serde_json::Value| line["bytes"].as_u64().unwrap();
+    assert!(
+        bytes(&lines[0]) > 18_000 && bytes(&lines[1]) > 0,
+        "{lines:#?}"
+    );
+    assert_eq!(
+        (&lines[0]["entries"], &lines[1]["entries"]),
+        (&2.into(), &1.into())
+    );
+    let said = world.say(&["doctor"]).await.well();
+    assert_eq!(said.matches(remedy).count(), 1, "{said}");
+    assert!(said.find("list:1") < said.find("product:7"), "{said}");
 }
 
 #[tokio::test]
