@@ -75,6 +75,7 @@ pub(crate) async fn serve<T: IntoResponse>(
     response
 }
 
+/// What only a miss goes through is boxed: a hit would carry its size.
 async fn road<T: IntoResponse>(
     cache: &Counted<'_>,
     asked: Result<Asked, Bypass>,
@@ -107,7 +108,7 @@ async fn road<T: IntoResponse>(
                 return response;
             }
             Found::Expired(entry, stale) => {
-                return refresh::show(cache, &asked, &entry, stale, run).await;
+                return Box::pin(refresh::show(cache, &asked, &entry, stale, run)).await;
             }
             Found::Nothing(missed) => missed,
             Found::Refused(bypass) => return alone(cache, bypass, run.future).await,
@@ -115,8 +116,8 @@ async fn road<T: IntoResponse>(
         if asked.asked.is_head {
             return alone(cache, Bypass::Head, run.future).await;
         }
-        match turn(cache, &asked, &missed, limits).await {
-            Turn::Lead(lead) => return fill(cache, &asked, lead, run.future).await,
+        match Box::pin(turn(cache, &asked, &missed, limits)).await {
+            Turn::Lead(lead) => return Box::pin(fill(cache, &asked, lead, run.future)).await,
             Turn::Shared(entry) => return share(cache, asked.asked, &entry),
             Turn::Alone(bypass) => return alone(cache, bypass, run.future).await,
             Turn::Filled(payload) => {

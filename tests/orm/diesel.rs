@@ -9,7 +9,7 @@ use smart_cache::hooks::{
 use smart_cache_tests::harness::SqliteFile;
 
 use crate::groups::Shop;
-use crate::stage::{Products, every_kind, in_memory, sqlite};
+use crate::stage::{Products, every_kind, in_memory};
 
 diesel::table! {
     products (id) {
@@ -52,7 +52,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 async fn on_sqlite(cache: &SmartCache) -> (SqliteFile, Shop) {
-    let (file, pool) = sqlite().await;
+    let (file, pool) = SqliteFile::of_products().await;
     let shop = Shop::new(cache, Products::Sqlite(pool));
     shop.warm().await;
     (file, shop)

@@ -16,7 +16,7 @@ use sqlx::postgres::PgPool;
 use sqlx::sqlite::SqlitePool;
 
 use crate::groups::Shop;
-use crate::stage::{HIT, Products, every_kind, in_memory, sqlite};
+use crate::stage::{HIT, Products, every_kind, in_memory};
 
 const OPEN: &str = "smart-cache; fwd=bypass; detail=transaction";
 
@@ -59,7 +59,7 @@ fn fresh(id: i64, category_id: i64) -> product::ActiveModel {
 async fn on_sqlite(
     cache: &smart_cache::SmartCache,
 ) -> (SqliteFile, SqlitePool, DatabaseConnection, Shop) {
-    let (file, pool) = sqlite().await;
+    let (file, pool) = SqliteFile::of_products().await;
     let db = SqlxSqliteConnector::from_sqlx_sqlite_pool(pool.clone());
     let shop = Shop::new(cache, Products::Sqlite(pool.clone()));
     shop.warm().await;

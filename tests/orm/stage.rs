@@ -9,9 +9,9 @@ use axum::{Extension, Router};
 use http::Request;
 use http_body_util::BodyExt as _;
 use smart_cache::{BackendKind, Builder, SmartCache, StartFlush, smart_cache};
-use smart_cache_tests::harness::{RedisServer, SqliteFile, eventually, within};
+use smart_cache_tests::harness::{RedisServer, eventually, within};
 use sqlx::postgres::PgPool;
-use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+use sqlx::sqlite::SqlitePool;
 use tower::ServiceExt as _;
 
 pub(crate) const HIT: &str = "smart-cache; hit";
@@ -111,23 +111,4 @@ pub(crate) async fn kept(app: &Router, path: &str) {
         (get(app, path).await.1 == HIT).then_some(())
     })
     .await;
-}
-
-/// A file in which the products 1 to 5 are named "old", and a pool over it.
-pub(crate) async fn sqlite() -> (SqliteFile, SqlitePool) {
-    let file = SqliteFile::new();
-    file.shell(
-        "PRAGMA journal_mode = WAL;
-         CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT NOT NULL, maker TEXT UNIQUE, category_id INTEGER);
-         INSERT INTO products SELECT value, 'old', NULL, value % 2 FROM json_each('[1,2,3,4,5]');",
-    );
-    let pool = SqlitePoolOptions::new()
-        .max_connections(4)
-        .after_connect(|connection, _| {
-            Box::pin(smart_cache::hooks::outbox::wake_on_write(connection))
-        })
-        .connect(&file.url())
-        .await
-        .unwrap();
-    (file, pool)
 }

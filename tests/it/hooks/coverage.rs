@@ -8,8 +8,9 @@ use futures_util::FutureExt as _;
 use smart_cache::hooks::outbox::{Triggers, install_triggers, relay};
 use smart_cache::testing::{assert_cached, assert_clears};
 use smart_cache::{Registry, clears_cache, depends_on, registry, smart_cache};
+use smart_cache_tests::harness::SqliteFile;
 
-use super::{Products, catalogue, sqlite};
+use super::{Products, catalogue};
 use crate::road::{get, in_memory, stored};
 
 #[smart_cache("lonely:{id}")]
@@ -62,7 +63,7 @@ async fn handlers_that_nothing_clears_are_listed_until_something_does() {
         .route("/lonely/{id}", on_get(lonely))
         .route("/triggered/{id}", on_get(triggered));
     assert_eq!(never_cleared(), ["lonely", "triggered"]);
-    let (_file, pool) = sqlite().await;
+    let (_file, pool) = SqliteFile::of_products().await;
     let triggers = Triggers::on("products", ["triggered:{id}"]).unwrap();
     install_triggers(&mut *pool.acquire().await.unwrap(), &triggers)
         .await
@@ -110,7 +111,7 @@ async fn a_users_own_test_of_what_a_write_clears_is_one_line() {
     assert_eq!(answer.status, 200);
 
     // By triggers and a relay, a moment after the commit.
-    let (file, pool) = sqlite().await;
+    let (file, pool) = SqliteFile::of_products().await;
     let triggers = Triggers::on("products", ["product:{id}"]).unwrap();
     install_triggers(&mut *pool.acquire().await.unwrap(), &triggers)
         .await

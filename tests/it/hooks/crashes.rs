@@ -12,7 +12,7 @@ use smart_cache_tests::harness::{
 };
 use sqlx::{Pool, Postgres, Sqlite};
 
-use super::{Products, catalogue, kept, shown, shows, sqlite};
+use super::{Products, catalogue, kept, shown, shows};
 use crate::road::redis_at;
 
 /// One for each time that a process is killed.
@@ -177,7 +177,7 @@ impl<DB: OutboxDatabase> World<DB> {
 }
 
 async fn on_sqlite() -> (SqliteFile, World<Sqlite>) {
-    let (file, pool) = sqlite().await;
+    let (file, pool) = SqliteFile::of_products().await;
     file.shell(&format!(
         "WITH RECURSIVE n (i) AS (SELECT 6 UNION ALL SELECT i + 1 FROM n WHERE i < {PRODUCTS})
          INSERT INTO products SELECT i, 'old', NULL, 1 FROM n"

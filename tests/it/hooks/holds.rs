@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use smart_cache::hooks::Collector;
 use smart_cache::{ClearError, SmartCache};
-use smart_cache_tests::harness::{Chaos, Gate, Program, RedisServer, eventually};
+use smart_cache_tests::harness::{Chaos, Gate, Program, RedisServer, SqliteFile, eventually};
 
 use super::{
     Products, asked_elsewhere, asked_here, catalogue, fill, gone, kept, shop, shop_behind, shown,
-    sqlite,
 };
 use crate::road::{HIT, every_kind, redis_at};
 use crate::stores;
@@ -177,7 +176,7 @@ async fn a_backend_without_holds_says_so() {
 async fn a_writer_that_is_killed_after_its_commit_leaves_nothing_old_behind_its_hold() {
     let server = RedisServer::start().await;
     let cache = redis_at(&server.url()).build().await.unwrap();
-    let (file, pool) = sqlite().await;
+    let (file, pool) = SqliteFile::of_products().await;
     let app = catalogue(&cache, Products::Sqlite(pool));
     for (product, mode, name) in [(1, "hold", "new"), (2, "rollback", "old")] {
         kept(&app, product).await;
@@ -205,7 +204,7 @@ async fn a_writer_that_is_killed_after_its_commit_leaves_nothing_old_behind_its_
 async fn without_hold_or_outbox_the_same_death_leaves_the_old_page() {
     let server = RedisServer::start().await;
     let cache = redis_at(&server.url()).build().await.unwrap();
-    let (file, pool) = sqlite().await;
+    let (file, pool) = SqliteFile::of_products().await;
     let app = catalogue(&cache, Products::Sqlite(pool.clone()));
     smart_cache::hooks::outbox::create(&pool).await.unwrap();
     kept(&app, 1).await;

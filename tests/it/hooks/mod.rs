@@ -15,10 +15,10 @@ use axum::extract::{Path, State};
 use axum::routing::get as on_get;
 use axum::{Extension, Router};
 use smart_cache::{SmartCache, smart_cache};
-use smart_cache_tests::harness::{Gate, SqliteFile, eventually};
+use smart_cache_tests::harness::{Gate, eventually};
 use sqlx::mysql::MySqlPool;
 use sqlx::postgres::PgPool;
-use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+use sqlx::sqlite::SqlitePool;
 
 use crate::road::{HIT, get, status_of, stored};
 
@@ -144,23 +144,4 @@ async fn kept(app: &Router, id: i64) {
         shown(app, id).await.1.then_some(())
     })
     .await;
-}
-
-/// A file in which the products 1 to 5 are named "old", and a pool over it.
-async fn sqlite() -> (SqliteFile, SqlitePool) {
-    let file = SqliteFile::new();
-    file.shell(
-        "PRAGMA journal_mode = WAL;
-         CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT NOT NULL, maker TEXT UNIQUE, category_id INTEGER);
-         INSERT INTO products SELECT value, 'old', NULL, value % 2 FROM json_each('[1,2,3,4,5]');",
-    );
-    let pool = SqlitePoolOptions::new()
-        .max_connections(4)
-        .after_connect(|connection, _| {
-            Box::pin(smart_cache::hooks::outbox::wake_on_write(connection))
-        })
-        .connect(&file.url())
-        .await
-        .unwrap();
-    (file, pool)
 }

@@ -9,10 +9,10 @@ use smart_cache::hooks::outbox::{
     self, OutboxError, Relay, Triggers, clear_in, install_triggers, relay, remove_triggers,
 };
 use smart_cache::hooks::sqlx::begin_for;
-use smart_cache_tests::harness::{Chaos, RedisServer, eventually};
+use smart_cache_tests::harness::{Chaos, RedisServer, SqliteFile, eventually};
 use sqlx::Executor as _;
 
-use super::{Products, catalogue, kept, shown, shows, sqlite};
+use super::{Products, catalogue, kept, shown, shows};
 use crate::road::{in_memory, redis_at};
 
 fn products() -> Triggers {
@@ -62,7 +62,7 @@ async fn a_row_that_the_shell_changes_is_gone_from_the_cache_a_moment_later() {
         in_memory().await,
         redis_at(&server.url()).build().await.unwrap(),
     ] {
-        let (file, pool) = sqlite().await;
+        let (file, pool) = SqliteFile::of_products().await;
         let app = catalogue(&cache, Products::Sqlite(pool.clone()));
         install_triggers(&mut *pool.acquire().await.unwrap(), &products())
             .await
@@ -86,7 +86,7 @@ async fn a_row_that_the_shell_changes_is_gone_from_the_cache_a_moment_later() {
 
 #[tokio::test]
 async fn triggers_write_the_keys_of_old_and_new_rows_and_only_with_the_commit() {
-    let (file, pool) = sqlite().await;
+    let (file, pool) = SqliteFile::of_products().await;
     let mut connection = pool.acquire().await.unwrap();
     install_triggers(&mut *connection, &products())
         .await
@@ -158,7 +158,7 @@ async fn triggers_write_the_keys_of_old_and_new_rows_and_only_with_the_commit() 
 
 #[tokio::test]
 async fn a_cascade_writes_the_keys_of_the_rows_that_it_changes() {
-    let (file, pool) = sqlite().await;
+    let (file, pool) = SqliteFile::of_products().await;
     file.shell(
         "CREATE TABLE makers (id INTEGER PRIMARY KEY);
          CREATE TABLE models (id INTEGER PRIMARY KEY,
@@ -189,7 +189,7 @@ async fn a_cascade_writes_the_keys_of_the_rows_that_it_changes() {
 
 #[tokio::test]
 async fn rows_are_cleared_in_the_order_in_which_they_were_written() {
-    let (_file, pool) = sqlite().await;
+    let (_file, pool) = SqliteFile::of_products().await;
     outbox::create(&pool).await.unwrap();
     let mut tx = pool.begin().await.unwrap();
     for keys in descending() {
@@ -202,7 +202,7 @@ async fn rows_are_cleared_in_the_order_in_which_they_were_written() {
 
 #[tokio::test]
 async fn many_rows_that_are_not_due_hold_up_none_that_is() {
-    let (file, pool) = sqlite().await;
+    let (file, pool) = SqliteFile::of_products().await;
     let cache = in_memory().await;
     let app = catalogue(&cache, Products::Sqlite(pool.clone()));
     outbox::create(&pool).await.unwrap();
@@ -223,7 +223,7 @@ async fn many_rows_that_are_not_due_hold_up_none_that_is() {
 
 #[tokio::test]
 async fn an_outer_conflict_clause_does_not_lose_a_key_that_is_pending() {
-    let (file, pool) = sqlite().await;
+    let (file, pool) = SqliteFile::of_products().await;
     install_triggers(&mut *pool.acquire().await.unwrap(), &products())
         .await
         .unwrap();
@@ -250,7 +250,7 @@ async fn a_row_that_is_written_again_while_it_is_delivered_is_delivered_again() 
     let server = RedisServer::start().await;
     let chaos = Chaos::in_front_of(server.address()).await;
     let cache = redis_at(&chaos.url()).build().await.unwrap();
-    let (file, pool) = sqlite().await;
+    let (file, pool) = SqliteFile::of_products().await;
     let app = catalogue(&cache, Products::Sqlite(pool.clone()));
     install_triggers(&mut *pool.acquire().await.unwrap(), &products())
         .await
@@ -272,7 +272,7 @@ async fn a_row_that_is_written_again_while_it_is_delivered_is_delivered_again() 
 
 #[tokio::test]
 async fn clear_in_is_cleared_right_after_the_commit_and_its_row_removed() {
-    let (_file, pool) = sqlite().await;
+    let (_file, pool) = SqliteFile::of_products().await;
     let cache = in_memory().await;
     let app = catalogue(&cache, Products::Sqlite(pool.clone()));
     outbox::create(&pool).await.unwrap();
@@ -303,7 +303,7 @@ async fn clear_in_is_cleared_right_after_the_commit_and_its_row_removed() {
 
 #[tokio::test]
 async fn clear_in_of_a_plain_transaction_is_delivered_by_the_relay() {
-    let (_file, pool) = sqlite().await;
+    let (_file, pool) = SqliteFile::of_products().await;
     let cache = in_memory().await;
     let app = catalogue(&cache, Products::Sqlite(pool.clone()));
     outbox::create(&pool).await.unwrap();
@@ -329,7 +329,7 @@ async fn clear_in_of_a_plain_transaction_is_delivered_by_the_relay() {
 
 #[tokio::test]
 async fn twenty_thousand_rows_at_once_are_twenty_clears() {
-    let (file, pool) = sqlite().await;
+    let (file, pool) = SqliteFile::of_products().await;
     let cache = in_memory().await;
     install_triggers(&mut *pool.acquire().await.unwrap(), &products())
         .await
@@ -354,7 +354,7 @@ async fn twenty_thousand_rows_at_once_are_twenty_clears() {
 
 #[tokio::test]
 async fn a_row_that_a_hand_wrote_wrongly_does_not_hold_up_the_others() {
-    let (file, pool) = sqlite().await;
+    let (file, pool) = SqliteFile::of_products().await;
     let cache = in_memory().await;
     let app = catalogue(&cache, Products::Sqlite(pool.clone()));
     outbox::create(&pool).await.unwrap();
@@ -379,7 +379,7 @@ async fn rows_stay_until_the_backend_has_acknowledged_their_clear() {
         .build()
         .await
         .unwrap();
-    let (file, pool) = sqlite().await;
+    let (file, pool) = SqliteFile::of_products().await;
     let app = catalogue(&far, Products::Sqlite(pool.clone()));
     install_triggers(&mut *pool.acquire().await.unwrap(), &products())
         .await
@@ -402,7 +402,7 @@ async fn rows_stay_until_the_backend_has_acknowledged_their_clear() {
 #[tokio::test]
 async fn several_relays_share_the_work_and_one_takes_over() {
     let server = RedisServer::start().await;
-    let (file, pool) = sqlite().await;
+    let (file, pool) = SqliteFile::of_products().await;
     install_triggers(&mut *pool.acquire().await.unwrap(), &products())
         .await
         .unwrap();

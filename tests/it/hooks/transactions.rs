@@ -2,16 +2,16 @@
 
 use smart_cache::hooks::Collector;
 use smart_cache::hooks::sqlx::{Transaction, begin_for};
-use smart_cache_tests::harness::MariaDbServer;
+use smart_cache_tests::harness::{MariaDbServer, SqliteFile};
 use sqlx::Executor as _;
 use sqlx::mysql::MySqlPool;
 
-use super::{Products, catalogue, kept, shown, shows, sqlite};
+use super::{Products, catalogue, kept, shown, shows};
 use crate::road::{every_kind, in_memory};
 
 #[tokio::test]
 async fn a_commit_clears_and_a_rollback_does_not() {
-    let (_file, pool) = sqlite().await;
+    let (_file, pool) = SqliteFile::of_products().await;
     let cache = in_memory().await;
     let app = catalogue(&cache, Products::Sqlite(pool.clone()));
     for id in 1..=3 {
@@ -49,7 +49,7 @@ async fn a_commit_clears_and_a_rollback_does_not() {
 
 #[tokio::test]
 async fn a_savepoint_that_is_rolled_back_takes_its_keys_with_it() {
-    let (_file, pool) = sqlite().await;
+    let (_file, pool) = SqliteFile::of_products().await;
     let cache = in_memory().await;
     let app = catalogue(&cache, Products::Sqlite(pool.clone()));
     for id in 1..=4 {
@@ -91,7 +91,7 @@ async fn a_savepoint_that_is_rolled_back_takes_its_keys_with_it() {
 
 #[tokio::test]
 async fn a_transaction_that_was_begun_otherwise_is_bound_too() {
-    let (_file, pool) = sqlite().await;
+    let (_file, pool) = SqliteFile::of_products().await;
     let cache = in_memory().await;
     let app = catalogue(&cache, Products::Sqlite(pool.clone()));
     kept(&app, 1).await;
@@ -110,7 +110,7 @@ async fn a_transaction_that_was_begun_otherwise_is_bound_too() {
 /// puts the clear off, and nothing old is left.
 #[tokio::test]
 async fn a_clear_before_the_commit_leaves_nothing_old() {
-    let (_file, pool) = sqlite().await;
+    let (_file, pool) = SqliteFile::of_products().await;
     let cache = in_memory().await;
     let app = catalogue(&cache, Products::Sqlite(pool.clone()));
     kept(&app, 1).await;

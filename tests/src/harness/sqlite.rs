@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use tempfile::TempDir;
 
 /// A database file that is removed when this drops.
@@ -26,6 +27,29 @@ impl SqliteFile {
             path: folder.path().join("test.db"),
             _folder: folder,
         }
+    }
+
+    /// A file in which the products 1 to 5 are named "old", and a pool over it that wakes relays.
+    ///
+    /// # Panics
+    ///
+    /// When the table cannot be made.
+    pub async fn of_products() -> (Self, SqlitePool) {
+        let file = Self::new();
+        file.shell(
+            "PRAGMA journal_mode = WAL;
+             CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT NOT NULL, maker TEXT UNIQUE, category_id INTEGER);
+             INSERT INTO products SELECT value, 'old', NULL, value % 2 FROM json_each('[1,2,3,4,5]');",
+        );
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            .after_connect(|connection, _| {
+                Box::pin(smart_cache::hooks::outbox::wake_on_write(connection))
+            })
+            .connect(&file.url())
+            .await
+            .expect("the file can be opened");
+        (file, pool)
     }
 
     /// Where it is.

@@ -1,15 +1,15 @@
 //! Schedules 4, 5 and 6: messages that come late, twice, or without an answer.
 
+use smart_cache::Target;
 use smart_cache::backend::{Stored, Ticket};
-use smart_cache_tests::harness::{Chaos, Loss, RedisServer, eventually};
+use smart_cache_tests::harness::{Chaos, Loss, RedisServer, Replay, eventually};
 
-use super::super::stage::{page, tagged};
+use super::super::stage::{Subject, page, tagged};
 use super::{STORE, TICKET, direct, sha, through, with_scripts};
 
-#[tokio::test]
-async fn a_ticket_delivered_twice_revives_nothing_that_was_cleared() {
-    let server = RedisServer::start().await;
-    with_scripts(&server).await;
+/// A page under "k" and "t" that is stored, and the ticket that it was stored with, to be delivered again.
+async fn filled_by_a_captured_ticket(server: &RedisServer) -> (Subject, Target, Replay, Chaos) {
+    with_scripts(server).await;
     let chaos = Chaos::in_front_of(server.address()).await;
     let (backend, target) = (through(&chaos), tagged("k", &["t"]));
     let captured = chaos.capture(sha(TICKET));
@@ -19,6 +19,13 @@ async fn a_ticket_delivered_twice_revives_nothing_that_was_cleared() {
         backend.store(&target, &lease, "old").await,
         Stored::Landed(None)
     );
+    (backend, target, ticket, chaos)
+}
+
+#[tokio::test]
+async fn a_ticket_delivered_twice_revives_nothing_that_was_cleared() {
+    let server = RedisServer::start().await;
+    let (backend, target, ticket, _chaos) = filled_by_a_captured_ticket(&server).await;
     for keys in [&["k"][..], &["t"], &["k", "t"]] {
         backend.clear(keys).await;
         ticket.deliver().await;
@@ -36,16 +43,7 @@ async fn a_ticket_delivered_twice_revives_nothing_that_was_cleared() {
 #[tokio::test]
 async fn a_ticket_delivered_twice_lets_no_expire_bring_back_what_was_cleared() {
     let server = RedisServer::start().await;
-    with_scripts(&server).await;
-    let chaos = Chaos::in_front_of(server.address()).await;
-    let (backend, target) = (through(&chaos), tagged("k", &["t"]));
-    let captured = chaos.capture(sha(TICKET));
-    let lease = backend.lead(&target).await;
-    let ticket = captured.taken().await;
-    assert_eq!(
-        backend.store(&target, &lease, "old").await,
-        Stored::Landed(None)
-    );
+    let (backend, target, ticket, _chaos) = filled_by_a_captured_ticket(&server).await;
     backend.clear(&["k", "t"]).await;
     // The tokens have the nonce of before again, though not the stamp.
     ticket.deliver().await;
