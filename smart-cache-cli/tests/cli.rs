@@ -16,7 +16,7 @@ use axum::http::Request;
 use axum::routing::get;
 use axum::{Extension, Router};
 use smart_cache::{BackendKind, SmartCache, StartFlush, smart_cache};
-use smart_cache_tests::harness::{RedisServer, eventually, within};
+use smart_cache_tests::harness::{Chaos, RedisServer, eventually, within};
 use tower::ServiceExt as _;
 
 #[smart_cache("product:{id}", tags("products"))]
@@ -340,6 +340,23 @@ async fn the_doctor_names_the_largest_key_first_and_what_makes_keys_smaller() {
     let said = world.say(&["doctor"]).await.well();
     assert_eq!(said.matches(remedy).count(), 1, "{said}");
     assert!(said.find("list:1") < said.find("product:7"), "{said}");
+}
+
+/// One slow answer is a busy machine's; all of them slow is a long way.
+#[tokio::test]
+async fn the_doctor_calls_a_server_slow_that_is_slow_each_time() {
+    let world = World::new().await;
+    let chaos = Chaos::in_front_of(world.server.address()).await;
+    chaos.delay(Duration::from_millis(20));
+    let url = chaos.url();
+    let settings = [
+        ("SMART_REDIS_URL", &*url),
+        ("SMART_REDIS_NAMESPACE", "shop"),
+        ("SMART_REDIS_TIMEOUT", "5s"),
+    ];
+    let said = run(&settings, &["doctor"]).await;
+    assert_eq!(said.code, 1, "{}", said.out);
+    assert!(said.out.contains("put Redis nearer"), "{}", said.out);
 }
 
 #[tokio::test]

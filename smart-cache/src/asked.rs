@@ -41,7 +41,7 @@ pub(crate) struct Asked {
 /// What the log calls the one who answers a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Answerer {
-    /// By its name.
+    /// By the name of its type, which is that of a closure in it.
     Handler(&'static str),
     /// By the place where it was made.
     Layer(&'static Location<'static>),
@@ -50,7 +50,7 @@ pub(crate) enum Answerer {
 impl std::fmt::Display for Answerer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Handler(name) => f.write_str(name),
+            Self::Handler(name) => f.write_str(name.trim_end_matches("::{{closure}}")),
             Self::Layer(place) => write!(f, "layer at {}:{}", place.file(), place.line()),
         }
     }
@@ -104,7 +104,7 @@ impl Gathered {
         let (site, config) = (self.site, &cache.inner.config);
         Asked {
             form,
-            answerer: Answerer::Handler(self.type_name.trim_end_matches("::{{closure}}")),
+            answerer: Answerer::Handler(self.type_name),
             rules: Rules {
                 status: Listed::Static(site.status),
                 vary: Listed::Static(site.vary),

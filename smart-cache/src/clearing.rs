@@ -48,7 +48,9 @@ impl SmartCache {
     /// # Pitfalls
     /// Clear after the commit: what is cleared before may be filled again from the old rows (and
     /// is then healed only after `SMART_REDIS_SETTLE`). A key is exact: no prefixes, no globs;
-    /// what must fall together shares a tag.
+    /// what must fall together shares a tag. Redis does nothing else while it deletes, so give it some
+    /// thousands of keys in one call and not a million: what takes longer than `SMART_REDIS_TIMEOUT` is an
+    /// `Err`, though it lands.
     pub async fn clear(&self, keys: impl IntoKeys) -> Result<(), ClearError> {
         let wish = self.wish(keys.into_keys(), Wish::Keys)?;
         if open::defer(self, &wish) {

@@ -158,9 +158,12 @@ impl Entry {
         let mut ready = HeaderMap::with_capacity(headers.len() + 3);
         // The first one, where a hit finds it at once.
         ready.insert(header::AGE, HeaderValue::from_static("0"));
-        for (name, value) in &headers {
-            if name != header::AGE {
-                ready.append(name, value.clone());
+        let mut of = None;
+        for (name, value) in headers {
+            // Only the first line of a name brings it along.
+            of = name.or(of);
+            if let Some(name) = of.as_ref().filter(|name| **name != header::AGE) {
+                ready.append(name, value);
             }
         }
         let has_content = !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);

@@ -16,6 +16,10 @@ use divan::{Bencher, counter::ItemsCount};
 use smart_cache::{BackendKind, SmartCache, StartFlush, smart_cache};
 use tower::ServiceExt as _;
 
+/// Prints, beside the times, how often each step allocates and how much.
+#[global_allocator]
+static ALLOCATIONS: divan::AllocProfiler = divan::AllocProfiler::system();
+
 fn main() {
     divan::main();
 }
@@ -122,6 +126,19 @@ fn plain_handler(bencher: Bencher<'_, '_>, length: usize) {
 #[divan::bench(args = LENGTHS)]
 fn local_hit(bencher: Bencher<'_, '_>, length: usize) {
     road(bencher, &format!("/item/7/{length}"));
+}
+
+/// One hot page for several threads at once: what its readers cost each other.
+#[divan::bench(threads = [1, 2, 4])]
+fn local_hit_of_many_threads(bencher: Bencher<'_, '_>) {
+    let Stage { runtime, router } = stage(1);
+    for _ in 0..100 {
+        runtime.block_on(ask(&router, "/item/7/1024"));
+        runtime.block_on(tokio::task::yield_now());
+    }
+    bencher
+        .counter(ItemsCount::new(1_u32))
+        .bench(|| runtime.block_on(async { black_box(ask(&router, "/item/7/1024").await) }));
 }
 
 /// Against `local_hit`: what two tags add to key and variant.

@@ -22,6 +22,8 @@ const TRACKING_BEGINS: Duration = Duration::from_secs(2);
 const USUAL_SKEW: Duration = Duration::from_secs(2);
 /// A slower answer is felt in every page that is not in the local tier.
 const SLOW: Duration = Duration::from_millis(5);
+/// How often a slow server is asked before it is called slow.
+const ASKED: usize = 8;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -83,11 +85,7 @@ impl SmartCache {
     /// # }
     /// ```
     pub async fn checkup(&self) -> Vec<Finding> {
-        let facts = match self.inspect() {
-            Ok(inspect) => inspect.facts().await,
-            Err(why) => Err(why),
-        };
-        let facts = match facts {
+        let facts = match self.nearest_facts().await {
             Ok(facts) => facts,
             Err(why) => return vec![failed("connection", &self.describe(), &why)],
         };
@@ -99,6 +97,22 @@ impl SmartCache {
         findings.push(namespace(&facts));
         findings.extend(partitions(&facts, self.inner.config.partitions));
         findings
+    }
+
+    /// The server's facts as they came quickest: one slow answer says nothing of the way, a few of them do.
+    async fn nearest_facts(&self) -> Result<Facts, BackendError> {
+        let inspect = self.inspect()?;
+        let mut nearest = inspect.facts().await?;
+        for _ in 1..ASKED {
+            if nearest.round_trip <= SLOW {
+                break;
+            }
+            let facts = inspect.facts().await?;
+            if facts.round_trip < nearest.round_trip {
+                nearest = facts;
+            }
+        }
+        Ok(nearest)
     }
 
     /// Everything that a request does, once.

@@ -2,7 +2,8 @@
 //!
 //! `clears [ENTRIES]` (default 1 000 000) starts a private redis-server, stores that many entries
 //! that depend on the same twenty tags, and clears the tags one after the other; the same with a
-//! single entry. Prints the median and the slowest of twenty round trips of each.
+//! single entry. Prints the median and the slowest of twenty round trips of each, and
+//! the ratio of the medians as a line of `tests/bench`'s table.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ async fn main() -> Result<(), BackendError> {
         .and_then(|most| most.parse().ok())
         .unwrap_or(1_000_000);
     println!("{:>10} {:>12} {:>12}", "entries", "median", "slowest");
+    let mut medians = Vec::new();
     for entries in [1, most] {
         let server = RedisServer::start().await;
         let backend = backend(&server.url(), &entries.to_string());
@@ -34,12 +36,14 @@ async fn main() -> Result<(), BackendError> {
             times.push(began.elapsed());
         }
         times.sort_unstable();
-        println!(
-            "{entries:>10} {:>12.1?} {:>12.1?}",
-            times[TAGS / 2],
-            times[TAGS - 1]
-        );
+        let median = times[TAGS / 2];
+        println!("{entries:>10} {median:>12.1?} {:>12.1?}", times[TAGS - 1]);
+        medians.push(median.as_secs_f64());
     }
+    println!(
+        "= a clear of {most} entries / of one, median | {:.2} | 1",
+        medians[1] / medians[0]
+    );
     Ok(())
 }
 

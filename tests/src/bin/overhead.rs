@@ -141,4 +141,9 @@ async fn main() {
         claimed - length as f64
     );
     println!("weight / memory               {:>10.2}", claimed / grown);
+    println!(
+        "= a local entry: bytes of memory beside its body, and weight / memory | {:.0}, {:.2} | small, 1",
+        grown - length as f64,
+        claimed / grown
+    );
 }

@@ -10,6 +10,7 @@
 //! | `--install` | installs caches made in code, twice, and prints what came of it |
 //! | `--blocking` | clears blockingly from a plain thread before any runtime exists, and exits |
 //!
+//! With `PROBE_ROWS`, `/row/{id}` answers what stands in that file, so that an answer tells how old it is.
 //! Requests such as `GET:/page/1` are answered in order without a socket; then it exits with 0.
 
 use std::collections::HashSet;
@@ -130,6 +131,8 @@ fn app() -> Router {
         .route("/page/{id}", get(page))
         .route("/session/{id}", get(session))
         .route("/nowhere/{id}", get(nowhere))
+        .route("/row/{id}", get(row))
+        .route("/local", get(local))
         .route("/large/{id}", get(kind::<Large>))
         .route("/small/{id}", get(kind::<Small>))
         .route("/write/{id}", post(write))
@@ -155,6 +158,16 @@ async fn session(Path(id): Path<u64>) -> String {
 #[smart_cache("nowhere:{id}", cache = "nowhere")]
 async fn nowhere(Path(id): Path<u64>) -> String {
     answer("nowhere", id)
+}
+
+/// What stands in the file that `PROBE_ROWS` names: data that several processes share.
+#[smart_cache("row:{id}", tags("rows"))]
+async fn row(Path(id): Path<u64>) -> String {
+    let rows = std::env::var("PROBE_ROWS").map(std::fs::read_to_string);
+    format!(
+        "{id} {}",
+        rows.map(Result::unwrap_or_default).unwrap_or_default()
+    )
 }
 
 /// Something that a generic handler is generic over.
@@ -223,6 +236,18 @@ async fn clear_while_starting(Path(key): Path<String>) -> String {
 async fn pending() -> String {
     match smart_cache::start().await {
         Ok(cache) => cache.stats().pending_clears.to_string(),
+        Err(why) => why.to_string(),
+    }
+}
+
+/// Whether the local tier may answer, and how often it has.
+async fn local() -> String {
+    match smart_cache::start().await {
+        Ok(cache) => {
+            let stats = cache.stats();
+            let live = stats.local.is_some_and(|local| local.live);
+            format!("{live} {}", stats.local_hits)
+        }
         Err(why) => why.to_string(),
     }
 }

@@ -154,7 +154,7 @@ async fn main() -> ExitCode {
     let rounds = number_after("--rounds").unwrap_or(5).max(1);
     let bounds = number_after("--staleness-ms").map_or_else(|| vec![200, 500, 1000], |ms| vec![ms]);
     let server = RedisServer::start().await;
-    let mut kept = true;
+    let (mut kept, mut share) = (true, 0.0_f64);
     println!(
         "{:>8}  {:<12} {:>7} {:>12} {:>12}  bound",
         "L", "frozen", "rounds", "median last", "latest"
@@ -185,6 +185,7 @@ async fn main() -> ExitCode {
             let (median, latest) = (lasts[lasts.len() / 2], lasts[lasts.len() - 1]);
             let holds = latest <= bound;
             kept &= holds;
+            share = share.max(latest.as_secs_f64() / bound.as_secs_f64());
             let said = if holds { "kept" } else { "BROKEN" };
             println!(
                 "{:>8}  {:<12} {rounds:>7} {:>12} {:>12}  {said}",
@@ -195,6 +196,9 @@ async fn main() -> ExitCode {
             );
         }
     }
+    println!(
+        "= frozen links: latest old answer after a clear / staleness | {share:.2} | at most 1"
+    );
     if kept {
         ExitCode::SUCCESS
     } else {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, Value};
+use tokio::sync::Notify;
 
 use super::Shared;
 use super::identity;
@@ -64,8 +65,9 @@ pub(super) async fn run(shared: Arc<Shared>, up: Arc<Up>) {
 async fn hear(shared: &Shared, up: &Up, freshness: &Arc<Freshness>) -> Ended {
     let staleness = shared.options.staleness;
     let limit = staleness.max(Duration::from_secs(1));
+    let broken = Arc::new(Notify::new());
     let (mut connection, hearing) =
-        match tokio::time::timeout(limit, connect(shared, up, freshness)).await {
+        match tokio::time::timeout(limit, connect(shared, up, freshness, &broken)).await {
             Ok(Ok(connected)) => connected,
             Ok(Err(ended)) => return ended,
             Err(_) => return Ended::Lost("no answer to the handshake".to_owned()),
@@ -108,7 +110,12 @@ async fn hear(shared: &Shared, up: &Up, freshness: &Arc<Freshness>) -> Ended {
     }
     freshness.begin(asked, staleness);
     tracing::debug!(server = %shared.address, "local tier live");
-    let why = keep(&mut connection, up, &own_id, freshness, staleness).await;
+    let keeping = keep(&mut connection, up, &own_id, freshness, staleness);
+    // Who finds the connection broken need not wait for the next heartbeat to find out.
+    let why = tokio::select! {
+        why = keeping => why,
+        () = broken.notified() => "the connection broke".to_owned(),
+    };
     drop(hearing);
     Ended::Lost(why)
 }
@@ -144,6 +151,7 @@ async fn connect(
     shared: &Shared,
     up: &Up,
     freshness: &Arc<Freshness>,
+    broken: &Arc<Notify>,
 ) -> Result<(MultiplexedConnection, Hearing), Ended> {
     let info = up.info().clone();
     let settings = info
@@ -153,13 +161,16 @@ async fn connect(
     let info = info.set_redis_settings(settings);
     let prefix = shared.names.token_prefix();
     let hearing = Hearing(Arc::clone(freshness));
-    let heard = Arc::clone(freshness);
+    let (heard, broken) = (Arc::clone(freshness), Arc::clone(broken));
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None)
         .set_push_sender(
             move |push: PushInfo| -> Result<(), std::convert::Infallible> {
                 on_push(&heard, &prefix, &push);
+                if push.kind == PushKind::Disconnection {
+                    broken.notify_one();
+                }
                 Ok(())
             },
         );
