@@ -28,7 +28,7 @@ pub(crate) async fn open_as_newest(place: &Place) -> Result<SmartCache, Failure>
 }
 
 async fn open_as(place: &Place, version: &str) -> Result<SmartCache, Failure> {
-    refuse_local_backends(place)?;
+    refuse_other_backends(place)?;
     let builder = SmartCache::builder();
     let mut builder = match &place.cache {
         Some(name) => builder.named_env(name),
@@ -40,7 +40,7 @@ async fn open_as(place: &Place, version: &str) -> Result<SmartCache, Failure> {
     if let Some(namespace) = &place.namespace {
         builder = builder.namespace(namespace);
     }
-    if std::env::var_os("SMART_REDIS_TIMEOUT").is_none() {
+    if setting(place, "TIMEOUT").is_none() {
         builder = builder.timeout(PATIENCE);
     }
     let cache = builder
@@ -53,22 +53,35 @@ async fn open_as(place: &Place, version: &str) -> Result<SmartCache, Failure> {
     Ok(cache)
 }
 
-/// A cache in the memory of other processes cannot be reached, and must not be mistaken for an
-/// empty one.
-fn refuse_local_backends(place: &Place) -> Result<(), Failure> {
-    let own = place.cache.as_ref().map(|name| {
-        let name = name.to_ascii_uppercase();
-        format!("SMART_REDIS_{name}_BACKEND")
-    });
-    let plain = "SMART_REDIS_BACKEND".to_owned();
-    let set = own
-        .into_iter()
-        .chain([plain])
-        .find_map(|variable| std::env::var(variable).ok().filter(|text| !text.is_empty()));
-    match set.map(|text| text.to_ascii_lowercase()) {
-        Some(kind) if matches!(kind.as_str(), "memory" | "off" | "none" | "dummy") => {
-            Err(Failure::NotRedis(kind))
-        }
-        _ => Ok(()),
-    }
+/// A variable that is set, and what it says: that of the named cache, else the plain one. Empty
+/// counts as not set, as for the programs that cache.
+fn setting(place: &Place, suffix: &str) -> Option<(String, String)> {
+    let named = place.cache.as_ref();
+    let own = named.map(|name| format!("SMART_REDIS_{}_{suffix}", name.to_ascii_uppercase()));
+    let plain = format!("SMART_REDIS_{suffix}");
+    own.into_iter().chain([plain]).find_map(|variable| {
+        let text = std::env::var(&variable).ok();
+        let text = text.filter(|text| !text.is_empty())?;
+        Some((variable, text))
+    })
+}
+
+/// A cache that is elsewhere must not be mistaken for an empty one. A server that was named on the
+/// command line is meant, whatever the environment says.
+fn refuse_other_backends(place: &Place) -> Result<(), Failure> {
+    let Some((variable, kind)) = setting(place, "BACKEND").filter(|_| place.url.is_none()) else {
+        return Ok(());
+    };
+    let kind = kind.to_ascii_lowercase();
+    let why = match &*kind {
+        "memory" => "such a cache is in each process alone, where no command line reaches it",
+        "off" | "none" | "dummy" => "such a cache keeps nothing",
+        "sql" | "file" | "memcached" => "such a cache has no list of what it keeps",
+        _ => return Ok(()),
+    };
+    Err(Failure::NotRedis {
+        variable,
+        kind,
+        why,
+    })
 }

@@ -81,7 +81,7 @@ async fn size_of(cache: &SmartCache, line: &KeyLine) -> Result<(u64, u64), Failu
 /// The largest of some keys: of all, where there are not more than asked for.
 async fn memory_by_key(cache: &SmartCache, sample: u64, out: &mut Output) -> Result<(), Failure> {
     let mut sizes: Vec<(u64, u64, String)> = Vec::new();
-    let mut keys = Keys::new(cache, "*");
+    let mut keys = Keys::new(cache, "*").unshown();
     let bar = progress(Some(sample), "keys measured");
     let mut complete = false;
     'walk: loop {
@@ -100,7 +100,6 @@ async fn memory_by_key(cache: &SmartCache, sample: u64, out: &mut Output) -> Res
             bar.inc(1);
         }
     }
-    keys.bar.finish_and_clear();
     bar.finish_and_clear();
     sizes.sort_unstable_by_key(|(size, ..)| std::cmp::Reverse(*size));
     let measured = sizes.len();

@@ -8,9 +8,13 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Settings(#[from] ConfigError),
     #[error(
-        "SMART_REDIS_BACKEND is {0:?}: such a cache is in each process alone, where no command line reaches it; only Redis can be looked at from outside"
+        "{variable} is {kind:?}: {why}; only Redis can be looked at from outside, and --url names one"
     )]
-    NotRedis(String),
+    NotRedis {
+        variable: String,
+        kind: String,
+        why: &'static str,
+    },
     #[error("{0}")]
     Backend(#[from] BackendError),
     #[error("NOT CLEARED: {0}. Nothing repeats it once this command has ended: run it again")]
@@ -22,7 +26,18 @@ pub(crate) enum Failure {
     #[error("cannot write: {0}")]
     Output(#[from] std::io::Error),
     #[error("cannot write JSON: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(serde_json::Error),
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        // What cannot be written is one failure, in whatever form it is written.
+        if error.is_io() {
+            Self::Output(error.into())
+        } else {
+            Self::Json(error)
+        }
+    }
 }
 
 impl From<ClearError> for Failure {
@@ -39,7 +54,7 @@ impl Failure {
     /// The process's exit code.
     pub(crate) const fn code(&self) -> u8 {
         match self {
-            Self::Settings(_) | Self::NotRedis(_) | Self::DatabaseUrl => 3,
+            Self::Settings(_) | Self::NotRedis { .. } | Self::DatabaseUrl => 3,
             Self::Backend(_) | Self::Clear(_) | Self::Database(_) => 4,
             Self::Output(_) | Self::Json(_) => 5,
         }

@@ -60,7 +60,9 @@ pub(crate) struct Keys<'a> {
     /// What has been shown: a walk over a table that changes meets some names twice.
     seen: HashSet<u64>,
     looked_at: u64,
-    pub(crate) bar: indicatif::ProgressBar,
+    /// Whether a long walk shows how far it is.
+    is_shown: bool,
+    bar: indicatif::ProgressBar,
 }
 
 impl<'a> Keys<'a> {
@@ -71,8 +73,15 @@ impl<'a> Keys<'a> {
             from: Some(None),
             seen: HashSet::new(),
             looked_at: 0,
+            is_shown: true,
             bar: indicatif::ProgressBar::hidden(),
         }
+    }
+
+    /// For whoever shows a bar already: two on one terminal overwrite each other.
+    pub(crate) fn unshown(mut self) -> Self {
+        self.is_shown = false;
+        self
     }
 
     /// Some more of them; `None` when all were seen.
@@ -83,7 +92,7 @@ impl<'a> Keys<'a> {
         let inspect = self.cache.inspect()?;
         let page = inspect.keys(self.glob, from.as_deref(), PAGE).await?;
         self.looked_at += page.looked_at;
-        if from.is_none() && page.next.is_some() {
+        if self.is_shown && from.is_none() && page.next.is_some() {
             self.bar = progress(page.names, "names");
         }
         self.bar.set_position(self.looked_at);

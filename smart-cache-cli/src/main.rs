@@ -6,8 +6,8 @@
 //!
 //! | exit code | meaning |
 //! |---|---|
-//! | 0 | done, and nothing was found wrong |
-//! | 1 | `show`: there is no such key · `doctor`, `outbox`: something needs attention |
+//! | 0 | done, and nothing was found wrong; `stats --watch` was ended, by a key or by a signal; whoever read the output has gone |
+//! | 1 | `show`: there is no such key · `doctor`, `outbox`: something needs attention · `clear --all`: the answer was no |
 //! | 2 | the command line cannot be understood |
 //! | 3 | a setting cannot be used |
 //! | 4 | the backend or the database does not answer, or refuses; a clear was not acknowledged |
@@ -15,6 +15,7 @@
 
 mod arguments;
 mod clear;
+mod completions;
 mod connect;
 mod doctor;
 mod failure;
@@ -23,12 +24,13 @@ mod outbox;
 mod output;
 mod show;
 mod stats;
+mod stop;
 mod sweep;
 mod watch;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::Parser as _;
 
 use crate::arguments::{Arguments, Command, OutboxCommand};
 use crate::failure::Failure;
@@ -78,10 +80,6 @@ async fn run(arguments: &Arguments) -> Result<Ended, Failure> {
             command: OutboxCommand::Status(status),
         } => outbox::run(status, &mut out).await,
         Command::Sweep => sweep::run(place, &mut out).await,
-        Command::Completions { shell } => {
-            let mut command = Arguments::command();
-            clap_complete::generate(*shell, &mut command, "smart-cache", &mut std::io::stdout());
-            Ok(Ended::Well)
-        }
+        Command::Completions { shell } => completions::run(*shell, &mut out),
     }
 }

@@ -31,8 +31,12 @@ pub(crate) async fn run(asked: &OutboxStatus, out: &mut Output) -> Result<Ended,
         None => "nothing waits".to_owned(),
         Some(oldest) => {
             let waits = format!(
-                "{} keys wait to be cleared, the oldest for {}",
-                status.pending,
+                "{}, the oldest for {}",
+                // A row each: of one key on SQLite, of many on PostgreSQL.
+                match status.pending {
+                    1 => "1 clear waits".to_owned(),
+                    many => format!("{many} clears wait"),
+                },
                 duration(oldest)
             );
             if is_stuck {

@@ -56,10 +56,12 @@ impl Output {
     }
 }
 
-/// Keys and headers come from outside: what would steer a terminal is shown instead.
+/// Keys and headers come from outside: what would steer a terminal is shown instead, and what would
+/// turn a line's direction around.
 pub(crate) fn printable(text: &str) -> String {
+    let turns = |char| matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let shown = |char: char| -> String {
-        if char.is_control() && char != '\n' {
+        if turns(char) || char.is_control() && char != '\n' {
             char.escape_default().collect()
         } else {
             char.to_string()
@@ -118,6 +120,7 @@ mod tests {
     fn a_key_cannot_steer_the_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\tc"), "a\\u{1b}[2Jb\\tc");
         assert_eq!(printable("käse"), "käse");
+        assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::arguments::{Place, Stats};
 use crate::connect;
 use crate::failure::Failure;
 use crate::output::{Output, bytes, duration};
+use crate::stop::Stop;
 use crate::watch;
 
 pub(crate) async fn run(place: &Place, stats: &Stats, out: &mut Output) -> Result<Ended, Failure> {
@@ -27,12 +28,18 @@ pub(crate) async fn run(place: &Place, stats: &Stats, out: &mut Output) -> Resul
         return Ok(Ended::Well);
     }
     // Into a file or another program: a look after the other.
+    let mut stop = Stop::listen()?;
     loop {
-        let look = Look::take(&cache).await?;
-        out.print(&look, || format!("{look}\n"))?;
+        tokio::select! {
+            look = Look::take(&cache) => {
+                let look = look?;
+                out.print(&look, || format!("{look}\n"))?;
+            }
+            () = stop.asked() => return Ok(Ended::Well),
+        }
         tokio::select! {
             () = tokio::time::sleep(stats.every) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Ended::Well),
+            () = stop.asked() => return Ok(Ended::Well),
         }
     }
 }
@@ -159,12 +166,14 @@ fn process_line(process: &ProcessReport) -> String {
     } else {
         "  BREAKER OPEN"
     };
-    let pending = match process.pending_clears {
+    let counted = |count, what| match count {
         0 => String::new(),
-        count => format!("  {count} CLEARS PENDING"),
+        count => format!("  {count} {what}"),
     };
+    let pending = counted(process.pending_clears, "CLEARS PENDING");
+    let audit = counted(process.audits_different, "AUDITS DIFFER");
     format!(
-        "  {:<32}  {:<12}  {:>10} requests  {:>6}  {local}{breaker}{pending}",
+        "  {:<32}  {:<12}  {:>10} requests  {:>6}  {local}{breaker}{pending}{audit}",
         process.process,
         process.version,
         process.total.requests(),

@@ -19,6 +19,7 @@ use tokio::time::MissedTickBehavior;
 use crate::failure::Failure;
 use crate::output::{bytes, duration, printable};
 use crate::stats::{Look, Rates, headline, ratio};
+use crate::stop::Stop;
 
 /// Looks that are remembered: more than a terminal is wide.
 const REMEMBERED: usize = 500;
@@ -26,29 +27,53 @@ const REMEMBERED: usize = 500;
 const TALL: u16 = 30;
 const TINY: u16 = 18;
 
+/// Shows the numbers until `q`, Esc, Ctrl-C or a signal that ends programs; in each case the
+/// terminal is left as it was found.
 pub(crate) async fn run(cache: &SmartCache, every: Duration) -> Result<(), Failure> {
-    // The first look fails before the terminal is taken.
+    // Before the terminal is taken: who never sees a number is told why, on an ordinary screen.
     let mut view = View::default();
-    view.see(Look::take(cache).await);
+    view.see(Ok(Look::take(cache).await?));
+    let mut stop = Stop::listen()?;
+    let mut looks = looks(cache.clone(), every);
+    let mut terminal = ratatui::try_init().inspect_err(|_| {
+        // It may have been taken half.
+        let _ = ratatui::try_restore();
+    })?;
     let mut events = events();
-    let mut looks = tokio::time::interval(every);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    looks.reset();
-    let mut terminal = ratatui::try_init()?;
     let ended = loop {
         if let Err(why) = terminal.draw(|frame| view.draw(frame)) {
             break Err(why);
         }
         tokio::select! {
-            _ = looks.tick() => view.see(Look::take(cache).await),
+            Some(look) = looks.recv() => view.see(look),
             event = events.recv() => match event {
                 Some(event) if !ends(&event) => {}
                 _ => break Ok(()),
             },
+            () = stop.asked() => break Ok(()),
         }
     };
+    // The cursor comes back when `terminal` is dropped.
     ratatui::restore();
     Ok(ended?)
+}
+
+/// A look after the other, in a task of its own: a server that does not answer must not keep keys
+/// waiting.
+fn looks(cache: SmartCache, every: Duration) -> mpsc::Receiver<Result<Look, Failure>> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut times = tokio::time::interval(every);
+        times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        times.reset();
+        loop {
+            times.tick().await;
+            if sender.send(Look::take(&cache).await).await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 /// Keys and changes of size, from a thread of its own: reading them blocks.
@@ -392,7 +417,7 @@ mod tests {
         let mut look = Look::default();
         look.server.namespace = "shop".to_owned();
         view.see(Ok(look));
-        view.see(Err(Failure::NotRedis("memory".to_owned())));
+        view.see(Err(Failure::Database("it is asleep".to_owned())));
         let text = screen(&view, 110, 24);
         assert!(text.contains("shop"), "{text}");
         assert!(text.contains("shown is the last answer"), "{text}");

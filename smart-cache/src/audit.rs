@@ -82,11 +82,18 @@ pub(crate) fn consider<T: IntoResponse>(
     });
 }
 
+/// Whether this hit is one of the share. By chance, since a counter would meet the same handlers
+/// again and again where requests come in a rhythm.
 fn is_chosen(share: f64) -> bool {
     let mut random = [0; 4];
     // Without randomness nothing is audited.
-    getrandom::fill(&mut random).is_ok()
-        && f64::from(u32::from_le_bytes(random)) < share * f64::from(u32::MAX)
+    getrandom::fill(&mut random).is_ok() && is_below(share, u32::from_le_bytes(random))
+}
+
+/// Of all numbers, those that make up the share.
+fn is_below(share: f64, number: u32) -> bool {
+    const NUMBERS: f64 = 4_294_967_296.0;
+    f64::from(number) < share * NUMBERS
 }
 
 struct Audit {
@@ -210,5 +217,47 @@ struct CountedOnce {
 impl Drop for CountedOnce {
     fn drop(&mut self) {
         self.counts.audit(self.verdict);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of a million numbers (the binary one), spread evenly, belong to the share.
+    fn chosen(share: f64) -> usize {
+        let numbers = (0..=u32::MAX).step_by(4096);
+        numbers.filter(|number| is_below(share, *number)).count()
+    }
+
+    #[test]
+    fn a_share_of_the_hits_is_chosen_and_no_more() {
+        assert_eq!(chosen(0.0), 0);
+        assert_eq!(chosen(0.001), 1_049);
+        assert_eq!(chosen(0.25), 1 << 18);
+        assert_eq!(chosen(1.0), 1 << 20);
+    }
+
+    #[test]
+    fn none_is_none_and_all_are_all() {
+        for number in [0, 1, u32::MAX / 2, u32::MAX - 1, u32::MAX] {
+            assert!(!is_below(0.0, number), "{number}");
+            assert!(is_below(1.0, number), "{number}");
+        }
+        // One in a thousand: 4 294 967 of 4 294 967 296 numbers.
+        assert!(is_below(0.001, 4_294_967));
+        assert!(!is_below(0.001, 4_294_968));
+        // Shares too small for any number but the first still have that one.
+        assert!(is_below(f64::MIN_POSITIVE, 0) && !is_below(f64::MIN_POSITIVE, 1));
+    }
+
+    #[test]
+    fn chance_itself_gives_about_the_share() {
+        let hits = 20_000;
+        let chosen = (0..hits).filter(|_| is_chosen(0.1)).count();
+        // Two thousand, give or take nine times what is usual: never by chance.
+        assert!((1_600..=2_400).contains(&chosen), "{chosen}");
+        assert!((0..hits).all(|_| !is_chosen(0.0)));
+        assert!((0..hits).all(|_| is_chosen(1.0)));
     }
 }

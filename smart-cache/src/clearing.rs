@@ -294,7 +294,8 @@ impl Uttered {
         timer.stop(&self.span, &self.cache, Timed::Clear, word);
         let draft = Draft::of(wish, process_name(), outcome.is_ok(), began.elapsed());
         self.cache.distrust_local(wish);
-        self.cache.inner.counters.clear(outcome.is_ok());
+        let counters = &self.cache.inner.counters;
+        counters.clear(wish.is_soft(), outcome.is_ok());
         match outcome {
             Ok(()) => {
                 if let Some(wish) = self.wish.take() {

@@ -22,6 +22,8 @@ pub(crate) struct Counters {
     corrupt: AtomicU64,
     clears: AtomicU64,
     failed_clears: AtomicU64,
+    expires: AtomicU64,
+    failed_expires: AtomicU64,
 }
 
 /// What a cache has done since it was built; a snapshot.
@@ -76,6 +78,10 @@ pub struct Stats {
     pub clears: u64,
     /// Clears that were not acknowledged at once.
     pub failed_clears: u64,
+    /// Soft clears ([`SmartCache::expire`](crate::SmartCache::expire)) among the acknowledged ones.
+    pub expires: u64,
+    /// Soft clears among those that were not acknowledged at once.
+    pub failed_expires: u64,
     /// Clears that are still being repeated.
     pub pending_clears: usize,
     /// Handlers that are filling an entry now.
@@ -123,15 +129,14 @@ impl Counters {
         add(&self.corrupt, 1);
     }
 
-    pub(crate) fn clear(&self, acknowledged: bool) {
-        add(
-            if acknowledged {
-                &self.clears
-            } else {
-                &self.failed_clears
-            },
-            1,
-        );
+    pub(crate) fn clear(&self, is_soft: bool, acknowledged: bool) {
+        let (all, soft) = if acknowledged {
+            (&self.clears, &self.expires)
+        } else {
+            (&self.failed_clears, &self.failed_expires)
+        };
+        add(all, 1);
+        add(soft, u64::from(is_soft));
     }
 
     /// Every handler that was asked.
@@ -175,6 +180,8 @@ impl Counters {
             corrupt: read(&self.corrupt),
             clears: read(&self.clears),
             failed_clears: read(&self.failed_clears),
+            expires: read(&self.expires),
+            failed_expires: read(&self.failed_expires),
             pending_clears,
             flights,
             available,

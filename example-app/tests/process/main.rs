@@ -5,6 +5,7 @@
     reason = "a failed step is a failed test, and its line says which"
 )]
 
+mod monitoring;
 mod operators;
 #[cfg(feature = "otlp")]
 mod otlp;

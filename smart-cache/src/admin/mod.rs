@@ -72,6 +72,7 @@ where
         ("/key", get(pages::key::show)),
         ("/entry", get(pages::entry::show)),
         ("/clears", get(pages::clears::show)),
+        ("/question", get(pages::question::ask)),
     ];
     let mut router = Router::new().route("/", get(pages::overview::show));
     for (path, view) in views {
@@ -80,7 +81,6 @@ where
             .route(path, view);
     }
     router
-        .route("/question", get(pages::question::ask))
         .route("/clear", post(pages::question::clear))
         .route("/live", get(live::stream))
         .route("/style.css", get(assets::style))

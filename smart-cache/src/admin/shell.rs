@@ -20,9 +20,6 @@ const VIEWS: [(&str, &str); 4] = [
     ("clears", "Clears"),
 ];
 
-/// Pages that ask or say something, and are no view.
-const WITHOUT_JSON: [&str; 2] = ["", "question"];
-
 /// The view in the navigation that a page belongs to.
 fn tab(name: &str) -> &str {
     match name {
@@ -92,7 +89,8 @@ pub(super) fn page(
                 }
                 footer {
                     "Read from the cache itself."
-                    @if !WITHOUT_JSON.contains(&name) {
+                    // A page that only says something is no view.
+                    @if !name.is_empty() {
                         " The same as JSON: "
                         a href={ (base) "/" (name) ".json" (visit.query) } { (name) ".json" }
                     }

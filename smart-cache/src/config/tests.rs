@@ -54,6 +54,10 @@ fn what_answers_look_like_comes_from_the_environment_too() {
         assert_ne!(config.encodings, read(&[]).unwrap().encodings);
     }
     refused("SMART_REDIS_ENCODINGS", "deflate");
+    for (text, share) in [("0", 0.0), ("1", 1.0), ("1e-3", 0.001)] {
+        let config = read(&[("SMART_REDIS_AUDIT", text)]).unwrap();
+        assert!((config.audit - share).abs() < f64::EPSILON, "{text}");
+    }
 }
 
 #[test]
@@ -93,6 +97,9 @@ fn bad_values_name_the_variable_the_value_and_what_is_allowed() {
         ("SMART_REDIS_MAX_BODY", "-3", "bytes"),
         ("SMART_REDIS_AUDIT", "1.5", "from 0 to 1"),
         ("SMART_REDIS_AUDIT", "nan", "from 0 to 1"),
+        ("SMART_REDIS_AUDIT", "-0.1", "from 0 to 1"),
+        ("SMART_REDIS_AUDIT", "0.1%", "such as 0.001"),
+        ("SMART_REDIS_AUDIT", "true", "such as 0.001"),
         ("SMART_REDIS_MAX_VARIANTS", "0", "whole number"),
         (
             "SMART_REDIS_RESTART_AND_CLEAR_CACHE",

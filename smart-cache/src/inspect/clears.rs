@@ -24,7 +24,7 @@ const GATHERED_FOR: Duration = Duration::from_secs(1);
 const MOST_KEYS: usize = 10;
 const LONGEST_KEY: usize = 200;
 /// Begins every note: another number is another build's business.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// How many notes a namespace keeps.
 pub(crate) const MOST_KEPT: usize = 200;
 
@@ -39,6 +39,8 @@ pub struct ClearNote {
     pub process: String,
     /// Whether it cleared the whole namespace.
     pub all: bool,
+    /// Whether it was a soft one: what it names is shown until it is made anew.
+    pub soft: bool,
     /// The first of the keys and tags that it cleared.
     pub keys: Vec<String>,
     /// How many more there were.
@@ -48,8 +50,8 @@ pub struct ClearNote {
     /// How long that took.
     #[serde(rename = "took_us", serialize_with = "as_micros")]
     pub took: Duration,
-    /// What it freed at once; `None` when that is left to the sweep: for tags' entries, for a
-    /// clear of everything, and while another clear's are being freed.
+    /// What it freed at once; `None` when that is left to the sweep (for tags' entries, for a
+    /// clear of everything, and while another clear's are being freed), and for a soft clear.
     pub freed: Option<Reclaimed>,
     /// Clears of that process in the same second that are not noted.
     pub unnoted: u64,
@@ -61,6 +63,7 @@ struct Kept {
     at_ms: u64,
     process: String,
     all: bool,
+    soft: bool,
     keys: Vec<String>,
     more_keys: u64,
     acknowledged: bool,
@@ -77,6 +80,7 @@ impl ClearNote {
             at_ms: epoch_millis(self.at),
             process: self.process.clone(),
             all: self.all,
+            soft: self.soft,
             keys: self.keys.clone(),
             more_keys: self.more_keys,
             acknowledged: self.acknowledged,
@@ -96,6 +100,7 @@ impl ClearNote {
             at: UNIX_EPOCH.checked_add(Duration::from_millis(kept.at_ms))?,
             process: kept.process,
             all: kept.all,
+            soft: kept.soft,
             keys: kept.keys,
             more_keys: kept.more_keys,
             acknowledged: kept.acknowledged,
@@ -124,6 +129,7 @@ impl Draft {
             at: SystemTime::now(),
             process: process.to_owned(),
             all,
+            soft: wish.is_soft(),
             keys: keys.iter().take(MOST_KEYS).map(|key| cut(key)).collect(),
             more_keys: keys.len().saturating_sub(MOST_KEYS) as u64,
             acknowledged,
@@ -267,7 +273,7 @@ mod tests {
         let bytes = note.encode();
         assert_eq!(ClearNote::decode(&bytes), Some(note));
         assert_eq!(ClearNote::decode(&bytes[..bytes.len() - 2]), None);
-        assert_eq!(ClearNote::decode(b"\x02other"), None);
+        assert_eq!(ClearNote::decode(b"\x01other"), None);
         assert_eq!(ClearNote::decode(b""), None);
     }
 

@@ -23,7 +23,7 @@ const FIRST_REPORT: Duration = Duration::from_secs(1);
 /// A process that has not reported for this long is gone.
 pub(crate) const GONE_AFTER: Duration = Duration::from_secs(30);
 /// Begins every report: another number is another build's business.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 /// A report is no longer than this: the busiest handlers that fit are in it.
 const MOST_BYTES: usize = 4096;
 /// And so many of them at most.
@@ -62,6 +62,14 @@ pub struct ProcessReport {
     pub pending_clears: u64,
     /// Handlers that are filling an entry now.
     pub flights: u64,
+    /// Runs of handlers that made an expired answer anew.
+    pub refreshes: u64,
+    /// Those of them that failed.
+    pub failed_refreshes: u64,
+    /// Hits whose handler was run again (`SMART_REDIS_AUDIT`) and said the same.
+    pub audits_same: u64,
+    /// Those where it said something else although nothing was cleared.
+    pub audits_different: u64,
     /// Whether the backend answers it.
     pub available: bool,
     /// Its local tier, if it has one.
@@ -205,6 +213,10 @@ struct Kept {
     failed_clears: u64,
     pending_clears: u64,
     flights: u64,
+    refreshes: u64,
+    failed_refreshes: u64,
+    audits_same: u64,
+    audits_different: u64,
     available: bool,
     local: Option<LocalReport>,
     lookups: u64,
@@ -246,6 +258,10 @@ impl ProcessReport {
             failed_clears: self.failed_clears,
             pending_clears: self.pending_clears,
             flights: self.flights,
+            refreshes: self.refreshes,
+            failed_refreshes: self.failed_refreshes,
+            audits_same: self.audits_same,
+            audits_different: self.audits_different,
             available: self.available,
             local: self.local,
             lookups: self.lookups,
@@ -284,6 +300,10 @@ impl ProcessReport {
             failed_clears: kept.failed_clears,
             pending_clears: kept.pending_clears,
             flights: kept.flights,
+            refreshes: kept.refreshes,
+            failed_refreshes: kept.failed_refreshes,
+            audits_same: kept.audits_same,
+            audits_different: kept.audits_different,
             available: kept.available,
             local: kept.local,
             lookups: kept.lookups,
@@ -452,6 +472,10 @@ impl SmartCache {
             failed_clears: stats.failed_clears,
             pending_clears: stats.pending_clears as u64,
             flights: stats.flights as u64,
+            refreshes: stats.refreshes,
+            failed_refreshes: stats.failed_refreshes,
+            audits_same: stats.audits_same,
+            audits_different: stats.audits_different,
             available: stats.available,
             local: stats.local.map(|local| LocalReport {
                 live: local.live,
@@ -521,6 +545,8 @@ mod tests {
         (report.at, report.started) = (whole(report.at), whole(report.started));
         report.total.bypasses = vec![("set-cookie".to_owned(), 7)];
         report.lookup_time = Duration::from_micros(report.lookups);
+        (report.refreshes, report.failed_refreshes) = (9, 2);
+        (report.audits_same, report.audits_different) = (40, 1);
         let handler = |n: u64| HandlerReport {
             handler: format!("shop::products::product_page_number_{n}"),
             key: "product:{id}".to_owned(),

@@ -63,6 +63,7 @@ const fn metric(
 const REQUESTS: &str = "smart_cache_requests_total";
 const SAVED: &str = "smart_cache_handler_microseconds_saved_total";
 const STORES: &str = "smart_cache_stores_total";
+const REFRESHES: &str = "smart_cache_refreshes_total";
 const AUDITS: &str = "smart_cache_audits_total";
 const STORED_BYTES: &str = "smart_cache_stored_bytes_total";
 const CLEARS: &str = "smart_cache_clears_total";
@@ -86,7 +87,7 @@ pub const METRICS: &[Metric] = &[
         REQUESTS,
         Kind::Counter,
         &["handler", "key", "result", "detail"],
-        "Requests by result (hit, miss, collapsed, bypass); the detail of a hit is local or backend, that of a bypass its reason",
+        "Requests by result (hit, miss, collapsed, bypass); the detail of a hit is local, backend or expired (shown while it is made anew), that of a bypass its reason",
     ),
     metric(
         SAVED,
@@ -99,6 +100,12 @@ pub const METRICS: &[Metric] = &[
         Kind::Counter,
         &["handler", "key", "outcome"],
         "Stores by outcome: stored, cleared, lease-lost, young-tag, failed",
+    ),
+    metric(
+        REFRESHES,
+        Kind::Counter,
+        &["handler", "key", "outcome"],
+        "Runs of handlers that made an expired answer anew: answered, failed (a 5xx, a panic)",
     ),
     metric(
         AUDITS,
@@ -115,8 +122,8 @@ pub const METRICS: &[Metric] = &[
     metric(
         CLEARS,
         Kind::Counter,
-        &["outcome"],
-        "Clears by outcome: acknowledged, failed",
+        &["kind", "outcome"],
+        "Clears by kind (clear, expire: a soft one) and outcome: acknowledged, failed",
     ),
     metric(
         CORRUPT,
@@ -307,9 +314,10 @@ fn publish_handler(own: &[Label], line: &HandlerStats) {
         )
         .absolute(count);
     };
-    let backend_hits = line.hits.saturating_sub(line.local_hits);
+    let backend_hits = line.hits.saturating_sub(line.local_hits + line.stale);
     requests("hit", "local", line.local_hits);
     requests("hit", "backend", backend_hits);
+    requests("hit", "expired", line.stale);
     requests("miss", "", line.misses);
     requests("collapsed", "", line.collapsed);
     for (bypass, count) in &line.bypasses {
@@ -327,6 +335,10 @@ fn publish_handler(own: &[Label], line: &HandlerStats) {
     ] {
         counter!(STORES, with(own, &[("outcome", outcome)])).absolute(count);
     }
+    let answered = line.refreshes.saturating_sub(line.failed_refreshes);
+    for (outcome, count) in [("answered", answered), ("failed", line.failed_refreshes)] {
+        counter!(REFRESHES, with(own, &[("outcome", outcome)])).absolute(count);
+    }
     for (outcome, count) in [
         ("same", line.audits_same),
         ("different", line.audits_different),
@@ -339,11 +351,22 @@ fn publish_handler(own: &[Label], line: &HandlerStats) {
 fn publish_cache(cache: &SmartCache) {
     let own = [namespace(cache)];
     let stats = cache.stats();
-    for (outcome, count) in [
-        ("acknowledged", stats.clears),
-        ("failed", stats.failed_clears),
+    for (kind, outcome, count) in [
+        (
+            "clear",
+            "acknowledged",
+            stats.clears.saturating_sub(stats.expires),
+        ),
+        (
+            "clear",
+            "failed",
+            stats.failed_clears.saturating_sub(stats.failed_expires),
+        ),
+        ("expire", "acknowledged", stats.expires),
+        ("expire", "failed", stats.failed_expires),
     ] {
-        counter!(CLEARS, with(&own, &[("outcome", outcome)])).absolute(count);
+        let labels = with(&own, &[("kind", kind), ("outcome", outcome)]);
+        counter!(CLEARS, labels).absolute(count);
     }
     counter!(CORRUPT, own.to_vec()).absolute(stats.corrupt);
     let set = |name: &'static str, value: f64| gauge!(name, own.to_vec()).set(value);

@@ -111,6 +111,11 @@ impl Wish {
 }
 
 impl Wish {
+    /// Whether answers are shown until the new ones are there.
+    pub(crate) const fn is_soft(&self) -> bool {
+        matches!(self, Self::Expired(_))
+    }
+
     /// This process knows of its own clear before anybody tells it.
     pub(crate) fn outdate(&self, freshness: &Freshness) {
         match self {

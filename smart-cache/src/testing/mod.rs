@@ -47,7 +47,9 @@ mod status;
 pub use clears::{assert_cached, assert_clears};
 pub use failing::{Failing, Fault};
 pub use recorder::{Recorder, Seen, recorded};
-pub use status::{Status, assert_bypass, assert_hit, assert_stored, status};
+pub use status::{
+    Status, assert_bypass, assert_collapsed, assert_expired, assert_hit, assert_stored, status,
+};
 
 #[cfg(test)]
 mod tests {

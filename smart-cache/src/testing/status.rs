@@ -100,6 +100,27 @@ pub fn assert_stored<B>(response: &Response<B>) {
     check(response, "stored", |status| status.stored);
 }
 
+/// Asserts that the answer was expired ([`SmartCache::expire`](crate::SmartCache::expire)) and is shown
+/// once more while it is made anew. For [`assert_hit`] that is a hit too.
+///
+/// # Panics
+/// When it was not.
+#[track_caller]
+pub fn assert_expired<B>(response: &Response<B>) {
+    check(response, "one that was expired", |status| {
+        status.hit && status.detail.as_deref() == Some("expired")
+    });
+}
+
+/// Asserts that the answer is that of another request's handler, which was filling the same entry.
+///
+/// # Panics
+/// When it is not.
+#[track_caller]
+pub fn assert_collapsed<B>(response: &Response<B>) {
+    check(response, "collapsed", |status| status.collapsed);
+}
+
 /// Asserts that the answer was kept out of the cache, for this reason (the words of
 /// [`Bypass::as_str`](crate::Bypass::as_str)).
 ///
@@ -172,6 +193,8 @@ mod tests {
         assert!(read(Written::Hit).hit);
         assert!(read(Written::Stored).stored);
         assert!(read(Written::Collapsed).collapsed);
+        let stale = read(Written::Stale);
+        assert!(stale.hit && stale.detail.as_deref() == Some("expired"));
         for bypass in crate::Bypass::ALL {
             assert_eq!(
                 read(Written::Bypass(bypass)).reason(),

@@ -192,6 +192,7 @@ async fn every_view_is_a_page_and_json_and_is_armoured() {
             "/keys.json",
             "/key.json?key=product:1",
             "/clears.json",
+            "/question.json?what=all",
         ] {
             assert!(json(&app, view).await.is_object(), "{view}");
         }
@@ -391,6 +392,116 @@ async fn a_key_a_tag_and_everything_are_cleared_after_a_question() {
 }
 
 #[tokio::test]
+async fn the_question_as_json_tells_what_would_go_and_how_to_say_yes() {
+    let (caches, _server) = every_kind().await;
+    for cache in caches {
+        let app = shop(&cache);
+        warm(&app, "/product/1").await;
+        warm(&app, "/product/1?page=2").await;
+        let asked = see(&app, "/question.json?what=key&name=product%3A1").await;
+        let question: Value = serde_json::from_str(&asked.text).unwrap();
+        assert_eq!(
+            (&question["what"], &question["name"], &question["entries"]),
+            (&"key".into(), &"product:1".into(), &2.into()),
+            "{question}"
+        );
+        let tag = json(&app, "/question.json?what=key&name=products").await;
+        assert_eq!(tag["entries"], 0, "{tag}");
+        let all = json(&app, "/question.json?what=all").await;
+        assert!(all["name"].is_null() && all["entries"].is_null(), "{all}");
+        assert!(!all["namespace"].as_str().unwrap().is_empty(), "{all}");
+        let nameless = see(&app, "/question.json?what=key&name=").await;
+        assert_eq!(nameless.status, StatusCode::BAD_REQUEST);
+
+        // Its token with its cookie are what a clear needs.
+        let cookie = asked.headers["set-cookie"].to_str().unwrap();
+        let cookie = cookie.split(';').next().unwrap();
+        let token = question["token"].as_str().unwrap();
+        let headers = [
+            ("authorization", FULL),
+            ("accept", "application/json"),
+            ("cookie", cookie),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
+        let form = format!("what=key&name=product%3A1&token={token}");
+        let answer = ask(&app, Method::POST, "/admin/cache/clear", &headers, &form).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        assert_eq!(answer.text, "{\"cleared\":\"product:1\"}");
+        assert_ne!(status_of(&get_page(&app, "/product/1").await), HIT);
+    }
+}
+
+/// Two builds in three partitions are six places, most of them empty for one key.
+#[tokio::test]
+async fn a_key_is_one_page_in_however_many_places_it_is() {
+    let server = RedisServer::start().await;
+    let spread = || redis_at(&server.url()).partitions(3);
+    let cache = spread().build().await.unwrap();
+    let others = spread().app_version("a-newer-one").build().await.unwrap();
+    let (app, theirs) = (shop(&cache), shop(&others));
+    for number in 1..=9 {
+        warm(&theirs, &format!("/product/{number}")).await;
+    }
+    for page in 1..=9 {
+        warm(&app, &format!("/product/1?page={page}")).await;
+    }
+    let key = json(&app, "/key.json?key=product:1").await;
+    assert_eq!(key["entries"].as_array().unwrap().len(), 10, "{key}");
+    assert!(key["next"].is_null(), "{key}");
+    // Of the other build alone.
+    let key = json(&app, "/key.json?key=product:2").await;
+    assert_eq!(key["entries"].as_array().unwrap().len(), 1, "{key}");
+    let keys = json(&app, "/keys.json?search=product").await;
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 10, "{keys}");
+    assert!(keys["next"].is_null(), "{keys}");
+}
+
+#[tokio::test]
+async fn an_entry_that_is_dead_is_not_said_to_live_until_it_is_cleared() {
+    let server = RedisServer::start().await;
+    let cache = redis_at(&server.url()).build().await.unwrap();
+    let app = shop(&cache);
+    warm(&app, "/product/1").await;
+    let key = json(&app, "/key.json?key=product:1").await;
+    let id = key["entries"][0]["id"].as_str().unwrap().to_owned();
+    let entry = format!("/entry?version=v&id={id}");
+    let lives = "until it is cleared";
+    assert!(see(&app, &entry).await.text.contains(lives));
+    cache.clear("products").await.unwrap();
+    let page = see(&app, &entry).await.text;
+    assert!(page.contains(">dead</span>"), "{page}");
+    assert!(!page.contains(lives), "{page}");
+    let page = see(&app, "/key?key=product:1").await.text;
+    assert!(!page.contains("for ever"), "{page}");
+}
+
+/// A soft clear is not a clear, and the page does not say that it were one.
+#[tokio::test]
+async fn a_soft_clear_is_shown_as_what_it_is() {
+    let (caches, _server) = every_kind().await;
+    for cache in caches {
+        let app = shop(&cache);
+        warm(&app, "/product/1").await;
+        cache.expire("product:1").await.unwrap();
+        cache.clear("products").await.unwrap();
+        let recent = eventually("both clears to be noted", async || {
+            let recent = json(&app, "/clears.json").await["recent"].clone();
+            (recent.as_array().unwrap().len() == 2).then_some(recent)
+        })
+        .await;
+        let of = |key: &str| {
+            let mut notes = recent.as_array().unwrap().iter();
+            let note = notes.find(|note| note["keys"][0] == key);
+            note.unwrap()["soft"].as_bool().unwrap()
+        };
+        assert!(of("product:1") && !of("products"), "{recent}");
+        let page = see(&app, "/clears").await.text;
+        assert_eq!(page.matches(">soft</span>").count(), 1, "{page}");
+        assert!(page.contains("shown until made anew"), "{page}");
+    }
+}
+
+#[tokio::test]
 async fn a_post_from_elsewhere_or_without_the_forms_token_clears_nothing() {
     let cache = in_memory().await;
     let app = shop(&cache);
@@ -472,6 +583,10 @@ async fn a_reader_sees_everything_and_clears_nothing() {
     )
     .await;
     assert_eq!(asked.status, StatusCode::FORBIDDEN);
+    let path = "/admin/cache/question.json?what=key&name=product:1";
+    let asked = ask(&app, Method::GET, path, &viewer, "").await;
+    assert_eq!(asked.status, StatusCode::FORBIDDEN);
+    assert!(!asked.text.contains("token"), "{}", asked.text);
     let token = "0123456789abcdef0123456789abcdef";
     let cookie = format!("smart-cache-admin={token}");
     let headers = [
@@ -542,6 +657,24 @@ async fn with_the_backend_down_the_page_says_so_and_shows_what_this_process_know
         see(&app, "/keys").await.status,
         StatusCode::SERVICE_UNAVAILABLE
     );
+    // What nobody else can tell is told: which clears this process repeats.
+    let clears = see(&app, "/clears").await;
+    assert_eq!(clears.status, StatusCode::OK);
+    for part in [
+        "Not acknowledged yet",
+        "product:1",
+        "The backend did not answer",
+    ] {
+        assert!(clears.text.contains(part), "{part}: {}", clears.text);
+    }
+    assert!(
+        !clears.text.contains("Nothing was cleared"),
+        "{}",
+        clears.text
+    );
+    let clears = json(&app, "/clears.json").await;
+    assert_eq!(clears["pending"], serde_json::json!(["product:1"]));
+    assert!(clears["trouble"].is_string(), "{clears}");
     let answer = post(&app, "what=key&name=products", &[]).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
 }

@@ -1,6 +1,7 @@
 //! Metrics: what a recorder is given, and that their labels stay few.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use axum::extract::Path;
 use axum::routing::get as on_get;
@@ -101,7 +102,9 @@ async fn every_listed_metric_is_recorded_and_nothing_else_is() {
     let stored = |outcome| value(&page, "smart_cache_stores_total", &[own, outcome]);
     assert_eq!(stored("outcome=\"stored\""), 1.0);
     let one = |name, labels: &[&str]| value(&page, name, labels);
-    assert_eq!(one("smart_cache_clears_total", &["acknowledged"]), 1.0);
+    let clears = |kind| one("smart_cache_clears_total", &[kind, "acknowledged"]);
+    assert_eq!(clears("kind=\"clear\""), 1.0);
+    assert_eq!(clears("kind=\"expire\""), 0.0);
     assert_eq!(one("smart_cache_backend_up", &["namespace=\"n\""]), 1.0);
     assert_eq!(one("smart_cache_local_entries", &[]), 1.0);
     assert!(one("smart_cache_tracking_lag_seconds", &[]) < 5.0);
@@ -122,6 +125,59 @@ async fn every_listed_metric_is_recorded_and_nothing_else_is() {
     for metric in METRICS {
         check_labels(&page, metric.name, metric.kind, metric.labels);
     }
+}
+
+/// What the handler below answers with.
+static MOOD: AtomicU16 = AtomicU16::new(200);
+
+#[smart_cache("moody:{id}")]
+async fn moody(Path(id): Path<String>) -> (http::StatusCode, String) {
+    let mood = MOOD.load(Ordering::SeqCst);
+    (http::StatusCode::from_u16(mood).unwrap(), id)
+}
+
+#[tokio::test]
+async fn soft_clears_and_what_follows_them_have_metrics_of_their_own() {
+    let (recorder, handle) = recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let cache = crate::road::in_memory().await;
+    let app = Router::new()
+        .route("/moody/{id}", on_get(moody))
+        .layer(Extension(cache.clone()));
+    let refreshed = async |times| {
+        eventually(format!("{times} refreshes"), async || {
+            (cache.stats().refreshes == times).then_some(())
+        })
+        .await;
+    };
+    get(&app, "/moody/a").await;
+    stored(&cache, 1).await;
+    get(&app, "/moody/a").await;
+    for (times, mood) in [(1, 200), (2, 503)] {
+        MOOD.store(mood, Ordering::SeqCst);
+        cache.expire("moody:a").await.unwrap();
+        let shown = get(&app, "/moody/a").await;
+        assert_eq!(shown.status, 200, "the old answer, once more");
+        refreshed(times).await;
+        stored(&cache, 2).await;
+    }
+    cache.clear("moody:a").await.unwrap();
+    cache.publish_metrics();
+    let page = handle.render();
+    let own = "key=\"moody:{id}\"";
+    let one = |name, labels: &[&str]| value(&page, name, &[labels, &[own]].concat());
+    let hits = |detail| one("smart_cache_requests_total", &["result=\"hit\"", detail]);
+    assert_eq!(hits("detail=\"expired\""), 2.0);
+    let others = hits("detail=\"local\"") + hits("detail=\"backend\"");
+    assert_eq!(others, 1.0, "what was shown once more is counted once");
+    let refreshes = |outcome| one("smart_cache_refreshes_total", &[outcome]);
+    assert_eq!(refreshes("outcome=\"answered\""), 1.0);
+    assert_eq!(refreshes("outcome=\"failed\""), 1.0);
+    let clears = |kind| value(&page, "smart_cache_clears_total", &[kind, "acknowledged"]);
+    assert_eq!(clears("kind=\"expire\""), 2.0);
+    assert_eq!(clears("kind=\"clear\""), 1.0, "and each clear in one place");
+    let stats = cache.stats();
+    assert_eq!((stats.clears, stats.expires), (3, 2));
 }
 
 #[track_caller]

@@ -133,7 +133,9 @@ async fn a_recorder_counts_values_and_computations_and_soft_clears() {
     get(&app, "/page/one").await;
     recorder.idle().await;
     cache.expire("page:one").await.unwrap();
-    testing::assert_hit(&ask(&app, "/page/one").await);
+    let shown = ask(&app, "/page/one").await;
+    testing::assert_hit(&shown);
+    testing::assert_expired(&shown);
     assert_eq!(recorder.of("page:one").expires, 1);
     assert_eq!(recorder.of("page:one").stale, 1);
     assert_eq!(recorder.of("page:one").clears, 0);

@@ -1,6 +1,6 @@
 //! A server of somebody else as a child of the test: started, awaited, stopped.
 //!
-//! What the private PostgreSQL, MariaDB and memcached have in common. Tests run as root in containers and
+//! What the private PostgreSQL, MariaDB, memcached and Prometheus have in common. Tests run as root in containers and
 //! as a plain user at home; servers that refuse to be root are given the account that their
 //! package made.
 
@@ -63,8 +63,9 @@ impl Daemon {
             let ended = daemon.process.try_wait().expect("our own child");
             let log = daemon.log();
             if ended.is_some() {
-                let taken = ["Address already in use", "Address in use"];
-                return Err(if taken.iter().any(|words| log.contains(words)) {
+                let taken = ["address already in use", "address in use"];
+                let said = log.to_ascii_lowercase();
+                return Err(if taken.iter().any(|words| said.contains(words)) {
                     Refusal::PortTaken
                 } else {
                     Refusal::Other(log)

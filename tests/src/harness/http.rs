@@ -74,6 +74,12 @@ impl Client {
         Self { server }
     }
 
+    /// The server's address.
+    #[must_use]
+    pub const fn server(self) -> SocketAddr {
+        self.server
+    }
+
     /// GET of a path (with its query) and the whole answer.
     pub async fn get(self, path: &str) -> Response<Bytes> {
         self.request(Method::GET, path).await

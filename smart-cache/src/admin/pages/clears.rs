@@ -7,10 +7,12 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
+use super::name;
 use crate::admin::shell;
 use crate::admin::visit::Visit;
 use crate::admin::words::{ago, count, counted, duration};
 use crate::admin::{Admin, Role};
+use crate::error::BackendError;
 use crate::inspect::ClearNote;
 
 #[derive(Debug, Deserialize)]
@@ -24,6 +26,8 @@ struct Clears {
     /// Keys and tags whose clear this process repeats; at most 100 of them.
     pending: Vec<String>,
     recent: Vec<ClearNote>,
+    /// Why the recent ones cannot be told.
+    trouble: Option<String>,
 }
 
 pub(in crate::admin) async fn show(
@@ -31,13 +35,16 @@ pub(in crate::admin) async fn show(
     visit: Visit,
     Query(asked): Query<Asked>,
 ) -> Response {
-    let recent = match admin.cache.recent_clears().await {
-        Ok(recent) => recent,
-        Err(why) => return shell::failed(&admin, &visit, &why),
+    // While the backend does not answer, what is pending matters most; this process knows it.
+    let (recent, trouble) = match admin.cache.recent_clears().await {
+        Ok(recent) => (recent, None),
+        Err(why @ BackendError::Unsupported(_)) => return shell::failed(&admin, &visit, &why),
+        Err(why) => (Vec::new(), Some(why.to_string())),
     };
     let data = Clears {
         pending: admin.cache.inner.pending.names(),
         recent,
+        trouble,
     };
     shell::view(&admin, &visit, ("clears", "Clears"), &data, || {
         content(&data, &asked, &visit)
@@ -58,6 +65,9 @@ fn content(data: &Clears, asked: &Asked, visit: &Visit) -> Markup {
         @if let Some(cleared) = &asked.cleared {
             p.notice.good role="status" { strong { "Cleared: " } (cleared) ". No request gets an answer from before it." }
         }
+        @if let Some(trouble) = &data.trouble {
+            p.notice.bad { strong { "The backend did not answer. " } (trouble) ". What was cleared lately cannot be told." }
+        }
         @if visit.role == Role::Full {
             form.search method="get" action={ (visit.base) "/question" } {
                 input type="hidden" name="what" value="key";
@@ -71,16 +81,18 @@ fn content(data: &Clears, asked: &Asked, visit: &Visit) -> Markup {
             section aria-labelledby="pending" {
                 h2 #pending { "Not acknowledged yet" }
                 p.notice.warn { "This process neither serves nor stores entries under these, and repeats their clears until they land." }
-                ul.plain { @for name in &data.pending { li { span.key { (name) } } } }
+                ul.plain { @for pending in &data.pending { li { (name(pending)) } } }
             }
         }
-        section aria-labelledby="recent" {
-            h2 #recent { "Lately" }
-            @if data.recent.is_empty() {
-                p.empty { "Nothing was cleared." }
-            } @else {
-                (shell::table("Recent clears", &head, &body))
-                p.note { "The newest 200 clears of all processes. Entries under a tag are freed by the sweep, or overwritten." }
+        @if data.trouble.is_none() {
+            section aria-labelledby="recent" {
+                h2 #recent { "Lately" }
+                @if data.recent.is_empty() {
+                    p.empty { "Nothing was cleared." }
+                } @else {
+                    (shell::table("Recent clears", &head, &body))
+                    p.note { "The newest 200 clears of all processes. Entries under a tag are freed by the sweep, or overwritten." }
+                }
             }
         }
     }
@@ -90,25 +102,32 @@ fn row(note: &ClearNote) -> Markup {
     html! {
         tr {
             th scope="row" { (ago(note.at)) }
-            td {
+            td.names {
                 @if note.all { span.pill.warn { "everything" } }
-                @for key in &note.keys { span.key { (key) } " " }
+                @if note.soft { span.pill title="shown until it is made anew" { "soft" } " " }
+                @for key in &note.keys { (name(key)) " " }
                 @if note.more_keys > 0 { span.dim { "and " (count(note.more_keys)) " more " } }
                 @if !note.acknowledged { span.pill.bad { "not acknowledged, repeated" } }
                 @if note.unnoted > 0 { div.note { "and " (counted(note.unnoted, "clear", "clears")) " more in that second" } }
             }
-            td {
-                @match &note.freed {
-                    Some(freed) if freed.entries > 0 => {
-                        (counted(freed.entries, "entry", "entries"))
-                        div.note { "lived " (duration(freed.mean())) " on average, " (duration(freed.longest)) " at most" }
-                    }
-                    Some(_) => span.dim title="what depended on it as on a tag goes with the sweep" { "none at once" },
-                    None => span.dim { "by the sweep" },
-                }
-            }
+            td { (freed(note)) }
             td.number { (duration(note.took)) }
             td { (note.process) }
+        }
+    }
+}
+
+/// What went at once, and how long it had lived.
+fn freed(note: &ClearNote) -> Markup {
+    html! {
+        @match &note.freed {
+            _ if note.soft => span.dim { "nothing: shown until made anew" },
+            Some(freed) if freed.entries > 0 => {
+                (counted(freed.entries, "entry", "entries"))
+                div.note { "lived " (duration(freed.mean())) " on average, " (duration(freed.longest)) " at most" }
+            }
+            Some(_) => span.dim title="what depended on it as on a tag goes with the sweep" { "none at once" },
+            None => span.dim { "by the sweep" },
         }
     }
 }

@@ -8,13 +8,13 @@ use http::StatusCode;
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
-use super::{clear_link, key_link, state_pill, token_pill};
+use super::{clear_link, key_link, name, state_pill, token_pill};
 use crate::admin::Admin;
 use crate::admin::shell;
 use crate::admin::visit::Visit;
 use crate::admin::words::{ago, bytes, duration};
 use crate::entry::EntryId;
-use crate::inspect::EntryView;
+use crate::inspect::{EntryState, EntryView};
 
 /// Bytes of a body that are shown: of text, and of anything else.
 const MOST_TEXT: usize = 16 << 10;
@@ -160,7 +160,14 @@ fn content(entry: &EntryView, body: &Preview, visit: &Visit) -> Markup {
             @if let Some(status) = line.status { dt { "Status" } dd { (status) } }
             dt { "Size" } dd { (bytes(line.bytes)) " stored, body " (bytes(body.body_bytes as u64)) }
             @if let Some(created) = line.created { dt { "Made" } dd { (ago(created)) " by a handler that took " (duration(line.took)) } }
-            dt { "Lives" } dd { @match line.ttl { Some(ttl) => { "for " (duration(ttl)) " more" }, None => "until it is cleared" } }
+            dt { "Lives" }
+            dd {
+                @match (line.state, line.ttl) {
+                    (EntryState::Dead, _) => "no more: the sweep frees it, or a new answer takes its place",
+                    (_, Some(ttl)) => { "for " (duration(ttl)) " more" },
+                    _ => "until it is cleared",
+                }
+            }
             dt { "Build" } dd { code { (line.version) } }
             dt { "Name" } dd { code.long { (line.id.hex()) } }
         }
@@ -197,7 +204,7 @@ fn tokens(entry: &EntryView, visit: &Visit) -> Markup {
                 th scope="row" {
                     @if token.name.is_empty() { span.dim { "the namespace" } }
                     @else {
-                        span.key { (token.name) }
+                        (name(&token.name))
                         @if token.found { " " span.pill.dim { "found by the handler" } }
                     }
                 }

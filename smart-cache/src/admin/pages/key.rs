@@ -1,18 +1,20 @@
 //! The entries under one key.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
-use super::{clear_link, state_pill};
+use super::{LONGEST_WALK, clear_link, state_pill};
 use crate::admin::Admin;
 use crate::admin::shell::{self, encoded};
 use crate::admin::visit::Visit;
 use crate::admin::words::{ago, bytes, duration};
-use crate::inspect::EntryPage;
+use crate::error::BackendError;
+use crate::inspect::{EntryPage, EntryState, Inspect};
 
 /// Entries of one page, about.
 const MOST: usize = 100;
@@ -36,11 +38,7 @@ pub(in crate::admin) async fn show(
     Query(asked): Query<Asked>,
 ) -> Response {
     let page = match admin.cache.inspect() {
-        Ok(inspect) => {
-            inspect
-                .entries(&asked.key, asked.from.as_deref(), MOST)
-                .await
-        }
+        Ok(inspect) => find(inspect, &asked).await,
         Err(why) => Err(why),
     };
     match page {
@@ -55,6 +53,25 @@ pub(in crate::admin) async fn show(
         }
         Err(why) => shell::failed(&admin, &visit, &why),
     }
+}
+
+/// What several builds and partitions have of the key, as one page.
+async fn find(inspect: &dyn Inspect, asked: &Asked) -> Result<EntryPage, BackendError> {
+    let began = Instant::now();
+    let mut page = inspect
+        .entries(&asked.key, asked.from.as_deref(), MOST)
+        .await?;
+    while page.entries.len() < MOST
+        && let Some(from) = page.next.take_if(|_| began.elapsed() < LONGEST_WALK)
+    {
+        let room = MOST - page.entries.len();
+        let more = inspect.entries(&asked.key, Some(&from), room).await?;
+        page.entries.extend(more.entries);
+        page.next = more.next;
+    }
+    page.entries
+        .sort_by(|a, b| (&a.request, &a.version).cmp(&(&b.request, &b.version)));
+    Ok(page)
 }
 
 fn content(page: &EntryPage, asked: &Asked, visit: &Visit) -> Markup {
@@ -81,7 +98,7 @@ fn content(page: &EntryPage, asked: &Asked, visit: &Visit) -> Markup {
                 td.number { (bytes(line.bytes)) }
                 td { @match line.created { Some(created) => (ago(created)), None => "–" } }
                 td.number { (duration(line.took)) }
-                td { @match line.ttl { Some(ttl) => { "for " (duration(ttl)) }, None => "for ever" } }
+                td.brief { @match (line.state, line.ttl) { (EntryState::Dead, _) => "–", (_, Some(ttl)) => { "for " (duration(ttl)) }, _ => "for ever" } }
                 td { code { (line.version) } }
             }
         }
@@ -94,7 +111,7 @@ fn content(page: &EntryPage, asked: &Asked, visit: &Visit) -> Markup {
         }
         @if page.entries.is_empty() {
             p.empty {
-                @if page.next.is_some() { "Nothing on this page." } @else { "No entries: it was cleared, or it is a tag. A tag has no entries of its own." }
+                @if page.next.is_some() { "Nothing so far; the walk goes on on the next page." } @else { "No entries: it was cleared, or it is a tag. A tag has no entries of its own." }
             }
         } @else {
             (shell::table("Entries under the key", &head, &body))

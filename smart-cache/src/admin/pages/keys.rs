@@ -1,20 +1,21 @@
 //! The keys that have entries: searched, and page by page.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{clear_link, key_link, token_pill};
+use super::{LONGEST_WALK, clear_link, key_link, token_pill};
 use crate::admin::Admin;
 use crate::admin::shell::{self, encoded};
 use crate::admin::visit::Visit;
 use crate::admin::words::{count, counted};
 use crate::backend::is_glob;
 use crate::error::BackendError;
-use crate::inspect::{Inspect, KeyPage};
+use crate::inspect::{Inspect, KeyLine, KeyPage};
 
 /// Keys of one page, about.
 const MOST: usize = 50;
@@ -48,18 +49,47 @@ async fn find(inspect: &dyn Inspect, asked: &Asked) -> Result<KeyPage, BackendEr
     let text = asked.search.trim();
     let from = asked.from.as_deref();
     if text.is_empty() {
-        return inspect.keys("*", from, MOST).await;
+        return walk(inspect, "*", from).await;
     }
     if is_glob(text) {
-        return inspect.keys(text, from, MOST).await;
+        return walk(inspect, text, from).await;
     }
-    let mut page = inspect.keys(&format!("*{text}*"), from, MOST).await?;
+    let mut page = walk(inspect, &format!("*{text}*"), from).await?;
     if from.is_none() {
         let mut exact = inspect.keys(text, None, MOST).await?.keys;
         page.keys.retain(|line| line.key != text);
         exact.append(&mut page.keys);
         page.keys = exact;
     }
+    Ok(page)
+}
+
+/// What several partitions have, as one page.
+async fn walk(
+    inspect: &dyn Inspect,
+    glob: &str,
+    from: Option<&str>,
+) -> Result<KeyPage, BackendError> {
+    let began = Instant::now();
+    let mut page = inspect.keys(glob, from, MOST).await?;
+    while page.keys.len() < MOST
+        && let Some(from) = page.next.take_if(|_| began.elapsed() < LONGEST_WALK)
+    {
+        let more = inspect
+            .keys(glob, Some(&from), MOST - page.keys.len())
+            .await?;
+        for line in more.keys {
+            let is_known =
+                |known: &KeyLine| (&known.key, &known.version) == (&line.key, &line.version);
+            if !page.keys.iter().any(is_known) {
+                page.keys.push(line);
+            }
+        }
+        page.looked_at += more.looked_at;
+        page.next = more.next;
+    }
+    page.keys
+        .sort_by(|a, b| (&a.key, &a.version).cmp(&(&b.key, &b.version)));
     Ok(page)
 }
 

@@ -36,7 +36,7 @@ pub(in crate::admin) fn live(seen: &Seen, visit: &Visit) -> Markup {
     let overview = &seen.overview;
     html! {
         @if let Some(trouble) = &overview.trouble {
-            p.notice.bad { strong { "The backend did not answer. " } (trouble) " Handlers run; the numbers below are this process's own." }
+            p.notice.bad { strong { "The backend did not answer. " } (trouble) ". Handlers run; the numbers below are this process's own." }
         } @else if !overview.available {
             p.notice.bad { strong { "No connection. " } "Every handler runs until the backend is back." }
         }
@@ -170,6 +170,19 @@ fn health(overview: &Overview) -> Markup {
                 }
                 dt { "Stored" } dd { (count(total.stored)) " answers, " (bytes(total.stored_bytes)) }
                 dt { "Refused stores" } dd { (count(total.refused)) " cleared meanwhile or too young, " (count(total.failed_stores)) " not acknowledged" }
+                @let (refreshes, failed) = (sum(|process| process.refreshes), sum(|process| process.failed_refreshes));
+                @if refreshes > 0 {
+                    dt { "Refreshes" }
+                    dd { (count(refreshes)) " after soft clears" @if failed > 0 { ", " span.pill.warn { (count(failed)) " failed" } } }
+                }
+                @let (same, different) = (sum(|process| process.audits_same), sum(|process| process.audits_different));
+                @if same + different > 0 {
+                    dt { "Audited hits" }
+                    dd {
+                        (count(same)) " as their handlers say"
+                        @if different > 0 { ", " span.pill.bad { (count(different)) " otherwise" } " see the log" }
+                    }
+                }
                 @if overview.corrupt > 0 {
                     dt { "Unreadable entries" } dd { span.pill.bad { (count(overview.corrupt)) } }
                 }

@@ -7,7 +7,7 @@ use axum::extract::{Form, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 use maud::{Markup, html};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::admin::shell;
@@ -16,7 +16,7 @@ use crate::admin::words::counted;
 use crate::admin::{Admin, Role};
 
 /// What is to be cleared.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum What {
     /// A key or a tag.
@@ -42,6 +42,19 @@ pub(in crate::admin) struct Answered {
     sure: Option<String>,
 }
 
+/// What is asked, and what an answer needs besides.
+#[derive(Serialize)]
+struct Question<'a> {
+    what: What,
+    /// The key or tag; nothing when everything is meant.
+    name: Option<&'a str>,
+    namespace: &'a str,
+    /// Entries of its own that a key has; nothing where that is not known, or everything is meant.
+    entries: Option<u64>,
+    /// What `POST clear` has to bring, beside the cookie of the same value.
+    token: &'a str,
+}
+
 pub(in crate::admin) async fn ask(
     State(admin): State<Arc<Admin>>,
     visit: Visit,
@@ -51,12 +64,32 @@ pub(in crate::admin) async fn ask(
         let text = "This account may look and not clear.";
         return shell::message(&admin, &visit, StatusCode::FORBIDDEN, "Not allowed", text);
     }
-    let content = match asked.what {
-        What::All => all(&admin, &visit),
+    let (name, entries) = match asked.what {
+        What::All => (None, None),
         What::Key if asked.name.is_empty() => return nameless(&admin, &visit),
-        What::Key => one(&admin, &visit, &asked.name).await,
+        What::Key => (Some(&*asked.name), entries_of(&admin, &asked.name).await),
     };
-    shell::page(&admin, &visit, ("question", "Clear"), &content).into_response()
+    let question = Question {
+        what: asked.what,
+        name,
+        namespace: &admin.cache.inner.config.namespace,
+        entries,
+        token: &visit.token,
+    };
+    let names = ("question", "Clear");
+    shell::view(&admin, &visit, names, &question, || {
+        question.name.map_or_else(
+            || all(&question, &visit),
+            |name| one(name, &question, &visit),
+        )
+    })
+}
+
+/// How many entries a key has of its own, in all builds.
+async fn entries_of(admin: &Admin, name: &str) -> Option<u64> {
+    let inspect = admin.cache.inspect().ok()?;
+    let page = inspect.keys(&literal(name), None, 1).await.ok()?;
+    Some(page.keys.iter().map(|line| line.entries).sum())
 }
 
 fn nameless(admin: &Admin, visit: &Visit) -> Response {
@@ -64,21 +97,15 @@ fn nameless(admin: &Admin, visit: &Visit) -> Response {
     shell::message(admin, visit, StatusCode::BAD_REQUEST, "Clear what?", text)
 }
 
-async fn one(admin: &Admin, visit: &Visit, name: &str) -> Markup {
-    let found = match admin.cache.inspect() {
-        Ok(inspect) => inspect.keys(&literal(name), None, 1).await.ok(),
-        Err(_) => None,
-    };
-    let entries: u64 = found
-        .iter()
-        .flat_map(|page| &page.keys)
-        .map(|line| line.entries)
-        .sum();
+fn one(name: &str, question: &Question<'_>, visit: &Visit) -> Markup {
     html! {
         h1 { "Clear " span.key { (name) } "?" }
         p.lead {
-            @if entries > 0 { "It has " (counted(entries, "entry", "entries")) ". " }
-            @else { "It has no entries of its own; as a tag it may be what others depend on. " }
+            @match question.entries {
+                Some(0) => "It has no entries of its own; as a tag it may be what others depend on. ",
+                Some(entries) => { "It has " (counted(entries, "entry", "entries")) ". " }
+                None => "What it has cannot be told at the moment. ",
+            }
             "Every answer that depends on it is gone at once, on every node, and its handlers run again when they are asked."
         }
         form method="post" action={ (visit.base) "/clear" } {
@@ -105,11 +132,11 @@ fn literal(name: &str) -> String {
     glob
 }
 
-fn all(admin: &Admin, visit: &Visit) -> Markup {
+fn all(question: &Question<'_>, visit: &Visit) -> Markup {
     html! {
         h1 { "Clear everything?" }
         p.lead {
-            "Every entry of the namespace " span.key { (admin.cache.inner.config.namespace) }
+            "Every entry of the namespace " span.key { (question.namespace) }
             " is gone at once, on every node. Every handler runs again for everything that it is asked: expect the load of a cold start. Nothing else in the same Redis is touched."
         }
         form method="post" action={ (visit.base) "/clear" } {

@@ -1,13 +1,7 @@
-//! The real program against a real Redis that a real application has filled.
+//! What each command tells and does.
 //!
 //! Over 400 lines: one world is set up for all commands, and each is shown in it.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed step is a failed test, and its line says which"
-)]
-
-use std::process::Stdio;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -15,117 +9,11 @@ use axum::extract::{Path, RawQuery};
 use axum::http::Request;
 use axum::routing::get;
 use axum::{Extension, Router};
-use smart_cache::{BackendKind, SmartCache, StartFlush, smart_cache};
-use smart_cache_tests::harness::{Chaos, RedisServer, eventually, within};
+use smart_cache::smart_cache;
+use smart_cache_tests::harness::{Chaos, PostgresServer, RedisServer, eventually};
 use tower::ServiceExt as _;
 
-#[smart_cache("product:{id}", tags("products"))]
-async fn product(Path(id): Path<u32>) -> String {
-    format!("the product {id}\u{1b}[31m <script>")
-}
-
-/// What the program said, and how it ended.
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Said {
-    #[track_caller]
-    fn well(self) -> String {
-        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
-        self.out
-    }
-
-    /// Every line as JSON.
-    #[track_caller]
-    fn json(self) -> Vec<serde_json::Value> {
-        let out = self.well();
-        let parse =
-            |line: &str| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"));
-        out.lines().map(parse).collect()
-    }
-}
-
-/// Runs the program with exactly these settings.
-async fn run(settings: &[(&str, &str)], arguments: &[&str]) -> Said {
-    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_smart-cache"))
-        .args(arguments)
-        .env_clear()
-        .envs(settings.iter().copied())
-        .stdin(Stdio::null())
-        .output();
-    let output = within(format!("the end of smart-cache {arguments:?}"), output);
-    let output = output.await.unwrap();
-    Said {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8_lossy(&output.stdout).into_owned(),
-        err: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
-/// An application on a server of its own, and the program that looks at it.
-struct World {
-    server: RedisServer,
-    cache: SmartCache,
-    app: Router,
-}
-
-impl World {
-    async fn new() -> Self {
-        Self::on(RedisServer::start().await).await
-    }
-
-    async fn on(server: RedisServer) -> Self {
-        let cache = SmartCache::builder()
-            .url(&server.url())
-            .backend(BackendKind::Redis)
-            .namespace("shop")
-            .app_version("build-1")
-            .settle(Duration::ZERO)
-            .flush(StartFlush::Never)
-            .local_capacity(0)
-            .timeout(Duration::from_secs(5))
-            .build()
-            .await
-            .unwrap();
-        let app = Router::new()
-            .route("/product/{id}", get(product))
-            .layer(Extension(cache.clone()));
-        Self { server, cache, app }
-    }
-
-    /// How the cache answers.
-    async fn ask(&self, id: u32) -> String {
-        let request = Request::get(format!("/product/{id}")).body(Body::empty());
-        let answer = self.app.clone().oneshot(request.unwrap()).await.unwrap();
-        let status = &answer.headers()["cache-status"];
-        status.to_str().unwrap().to_owned()
-    }
-
-    /// Stores these products.
-    async fn fill(&self, ids: std::ops::Range<u32>) {
-        let before = self.cache.stats().stored;
-        let count = u64::from(ids.end - ids.start);
-        for id in ids {
-            self.ask(id).await;
-        }
-        eventually("every product to be stored", async || {
-            (self.cache.stats().stored == before + count).then_some(())
-        })
-        .await;
-    }
-
-    async fn say(&self, arguments: &[&str]) -> Said {
-        let url = self.server.url();
-        let settings = [
-            ("SMART_REDIS_URL", &*url),
-            ("SMART_REDIS_NAMESPACE", "shop"),
-        ];
-        run(&settings, arguments).await
-    }
-}
+use crate::world::{Said, World, run};
 
 #[tokio::test]
 async fn ls_lists_the_keys_that_match() {
@@ -342,23 +230,6 @@ async fn the_doctor_names_the_largest_key_first_and_what_makes_keys_smaller() {
     assert!(said.find("list:1") < said.find("product:7"), "{said}");
 }
 
-/// One slow answer is a busy machine's; all of them slow is a long way.
-#[tokio::test]
-async fn the_doctor_calls_a_server_slow_that_is_slow_each_time() {
-    let world = World::new().await;
-    let chaos = Chaos::in_front_of(world.server.address()).await;
-    chaos.delay(Duration::from_millis(20));
-    let url = chaos.url();
-    let settings = [
-        ("SMART_REDIS_URL", &*url),
-        ("SMART_REDIS_NAMESPACE", "shop"),
-        ("SMART_REDIS_TIMEOUT", "5s"),
-    ];
-    let said = run(&settings, &["doctor"]).await;
-    assert_eq!(said.code, 1, "{}", said.out);
-    assert!(said.out.contains("put Redis nearer"), "{}", said.out);
-}
-
 #[tokio::test]
 async fn the_doctor_names_what_is_wrong_and_what_helps() {
     let full = RedisServer::options().memory("100mb", "noeviction").start();
@@ -389,7 +260,7 @@ async fn the_doctor_names_what_is_wrong_and_what_helps() {
 
 /// Each of these works on a healthy server; one thing is wrong at a time.
 #[tokio::test]
-async fn the_doctor_sees_policy_tracking_clock_and_neighbours() {
+async fn the_doctor_sees_policy_tracking_distance_clock_and_neighbours() {
     let finding = |said: &Said, check: &str| {
         let mut lines = said.out.lines().map(|line| {
             serde_json::from_str::<serde_json::Value>(line)
@@ -421,6 +292,15 @@ async fn the_doctor_sees_policy_tracking_clock_and_neighbours() {
     let tracking = finding(&said, "tracking");
     let remedy = tracking["remedy"].as_str().unwrap();
     assert!(remedy.contains("+client|tracking"), "{tracking}");
+
+    let server = RedisServer::start().await;
+    let chaos = Chaos::in_front_of(server.address()).await;
+    chaos.delay(Duration::from_millis(20));
+    let said = run(&[("SMART_REDIS_URL", &*chaos.url())], &["doctor", "--json"]).await;
+    let connection = finding(&said, "connection");
+    assert_eq!((said.code, &connection["level"]), (1, &"warning".into()));
+    let remedy = connection["remedy"].as_str().unwrap();
+    assert!(remedy.contains("put Redis nearer"), "{connection}");
 
     let world = World::new().await;
     let ahead = std::time::SystemTime::now() + Duration::from_secs(30);
@@ -471,51 +351,6 @@ async fn every_command_speaks_json() {
 }
 
 #[tokio::test]
-async fn exit_codes_tell_what_failed() {
-    let nobody = {
-        let server = RedisServer::start().await;
-        server.url()
-    };
-    let at = |url: &'static str| [("SMART_REDIS_URL", url), ("SMART_REDIS_TIMEOUT", "300ms")];
-    let nobody: &'static str = nobody.leak();
-    for command in [
-        &["ls"][..],
-        &["clear", "k"],
-        &["sweep"],
-        &["stats"],
-        &["show", "k"],
-    ] {
-        let said = run(&at(nobody), command).await;
-        assert_eq!(said.code, 4, "{command:?}: {}{}", said.out, said.err);
-    }
-    let doctor = run(&at(nobody), &["doctor"]).await;
-    assert!(doctor.out.contains("PROBLEM  connection"), "{}", doctor.out);
-    assert_eq!(doctor.code, 1);
-
-    let said = run(&[("SMART_REDIS_TIMEOUT", "soon")], &["ls"]).await;
-    assert_eq!(said.code, 3);
-    assert!(
-        said.err
-            .contains("SMART_REDIS_TIMEOUT=\"soon\" cannot be used"),
-        "{}",
-        said.err
-    );
-    let said = run(&[("SMART_REDIS_BACKEND", "memory")], &["ls"]).await;
-    assert_eq!(said.code, 3);
-    assert!(said.err.contains("in each process alone"), "{}", said.err);
-    assert_eq!(run(&[], &["clear"]).await.code, 2);
-    assert_eq!(run(&[], &["clear", "k", "--all"]).await.code, 2);
-}
-
-#[tokio::test]
-async fn completions_are_printed_for_each_shell() {
-    for shell in ["bash", "zsh", "fish"] {
-        let script = run(&[], &["completions", shell]).await.well();
-        assert!(script.contains("doctor"), "{shell}: {script}");
-    }
-}
-
-#[tokio::test]
 async fn outbox_status_tells_what_waits_in_the_database() {
     use smart_cache::hooks::outbox;
     use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
@@ -543,7 +378,7 @@ async fn outbox_status_tells_what_waits_in_the_database() {
         .await
         .unwrap();
     transaction.commit().await.unwrap();
-    assert!(ask().await.starts_with("2 keys wait to be cleared"));
+    assert!(ask().await.starts_with("2 clears wait, the oldest for "));
     let asked = ["outbox", "status", "--json"];
     let document = run(&[("DATABASE_URL", &url)], &asked).await.json();
     assert_eq!(document.len(), 1, "{document:?}");
@@ -551,4 +386,33 @@ async fn outbox_status_tells_what_waits_in_the_database() {
     assert_eq!(document[0]["stuck"], false, "{document:?}");
     let wrong = run(&[], &["outbox", "status", "--database", "mysql://x"]).await;
     assert_eq!(wrong.code, 3, "{}", wrong.err);
+}
+
+#[tokio::test]
+async fn outbox_status_reads_postgres_as_well() {
+    use smart_cache::hooks::outbox;
+    use sqlx::postgres::PgPool;
+
+    let server = PostgresServer::start().await;
+    let url = server.url();
+    let ask = async || run(&[("DATABASE_URL", &url)], &["outbox", "status", "--json"]).await;
+    let missing = ask().await;
+    assert_eq!(missing.code, 4, "there is no outbox: {}", missing.out);
+    assert!(
+        missing.err.contains("smart_cache_outbox"),
+        "{}",
+        missing.err
+    );
+    let pool = PgPool::connect(&url).await.unwrap();
+    outbox::create(&pool).await.unwrap();
+    assert_eq!(ask().await.json()[0]["pending"], 0);
+    let mut transaction = pool.begin().await.unwrap();
+    outbox::clear_in(&mut transaction, ["product:1", "products"])
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+    let document = ask().await.json();
+    // Keys of one write are one row there.
+    assert_eq!(document[0]["pending"], 1, "{document:?}");
+    assert_eq!(document[0]["stuck"], false, "{document:?}");
 }

@@ -1,0 +1,34 @@
+//! What a script of the tests needs of npm, once for a checkout.
+
+use std::path::Path;
+
+use tokio::process::Command;
+
+/// Installs what the folder's `package.json` names, unless it is there: exactly the versions of its
+/// lock file, without running any script of theirs.
+///
+/// # Panics
+///
+/// When npm is not installed or cannot fetch it.
+pub async fn npm_install(folder: &Path) {
+    let text = std::fs::read_to_string(folder.join("package.json")).expect("a package.json");
+    let package: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    let wanted = package["dependencies"].as_object().expect("dependencies");
+    let is_there = |name: &String| {
+        let path = folder.join("node_modules").join(name);
+        let text = std::fs::read_to_string(path.join("package.json")).unwrap_or_default();
+        let found: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        found["version"] == wanted[name]
+    };
+    if wanted.keys().all(is_there) {
+        return;
+    }
+    let npm = Command::new("npm")
+        .current_dir(folder)
+        .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
+        .output()
+        .await
+        .expect("npm is installed: run tests/run once");
+    let complained = String::from_utf8_lossy(&npm.stderr);
+    assert!(npm.status.success(), "npm ci failed: {complained}");
+}
