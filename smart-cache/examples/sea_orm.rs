@@ -6,10 +6,8 @@
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, ConnectOptions, ConnectionTrait as _, Database,
-    DatabaseConnection, DbErr, EntityTrait as _,
-};
+use sea_orm::prelude::*;
+use sea_orm::{ActiveValue::Set, ConnectOptions, Database};
 use smart_cache::{hooks::sea_orm::begin, smart_cache};
 
 #[expect(unreachable_pub, reason = "SeaORM derives public items beside these")]
@@ -33,17 +31,14 @@ mod product {
 }
 
 #[smart_cache("product:{id}")]
-async fn product(
-    State(db): State<DatabaseConnection>,
-    Path(id): Path<i64>,
-) -> Result<String, StatusCode> {
+async fn product(State(db): State<DbConn>, Path(id): Path<i64>) -> Result<String, StatusCode> {
     let found = product::Entity::find_by_id(id).one(&db).await;
     let found = found.map_err(failed)?.ok_or(StatusCode::NOT_FOUND)?;
     Ok(found.name)
 }
 
 async fn rename(
-    State(db): State<DatabaseConnection>,
+    State(db): State<DbConn>,
     Path((id, name)): Path<(i64, String)>,
 ) -> Result<(), StatusCode> {
     let tx = begin(&db).await.map_err(failed)?;

@@ -5,12 +5,12 @@
 use std::error::Error;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Request, StatusCode, header};
+use axum::http::{Request, StatusCode, header};
 use axum::middleware::map_response;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use smart_cache::{KeyPart, Variant, clear_cache, smart_cache, testing};
 use tower::ServiceExt as _;
@@ -44,10 +44,8 @@ async fn dashboard(user: User) -> String {
 
 /// Browsers and proxies must not share the page. It is said outside of what is cached: an answer
 /// that says `private` itself is not stored.
-async fn private(mut answer: Response) -> Response {
-    let value = HeaderValue::from_static("private");
-    answer.headers_mut().insert(header::CACHE_CONTROL, value);
-    answer
+async fn private(answer: Response) -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, "private")], answer)
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -57,25 +55,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new()
         .route("/", get(dashboard))
         .layer(map_response(private));
-    let ask = async |user: &str| -> Result<(bool, String), Box<dyn Error>> {
+    let is_hit = async |user: &str| -> Result<bool, Box<dyn Error>> {
         let request = Request::get("/").header(header::AUTHORIZATION, user);
         let answer = app.clone().oneshot(request.body(Body::empty())?).await?;
         recorder.idle().await;
-        assert_eq!(answer.headers()[header::CACHE_CONTROL], "private");
-        let hit = testing::status(&answer).is_some_and(|status| status.hit);
-        let body = to_bytes(answer.into_body(), 1024).await?;
-        let body = String::from_utf8(body.to_vec())?;
-        println!("{user}: {}, {body:?}", if hit { "hit" } else { "no hit" });
-        Ok((hit, body))
+        println!("{user}: {}, {:?}", answer.status(), answer.headers());
+        Ok(testing::status(&answer).is_some_and(|status| status.hit))
     };
-    assert_eq!(ask("User 1").await?, (false, "for user 1".to_owned()));
-    assert_eq!(ask("User 1").await?, (true, "for user 1".to_owned()));
-    assert_eq!(ask("User 2").await?, (false, "for user 2".to_owned()));
-    assert_eq!(ask("nobody").await?, (false, String::new())); // 401, from the extractor
+    assert!(!is_hit("User 1").await?);
+    assert!(is_hit("User 1").await?);
+    assert!(!is_hit("User 2").await?); // another page
+    assert!(!is_hit("nobody").await?); // 401, from the extractor
 
     clear_cache("dashboard:1").await?; // hers alone; "dashboards" would be everybody's
-    assert!(!ask("User 1").await?.0);
-    assert!(ask("User 2").await?.0);
+    assert!(!is_hit("User 1").await?);
+    assert!(is_hit("User 2").await?);
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 
 mod admin;
 mod backends;
+mod documents;
 mod engines;
 mod faults;
 mod harness;

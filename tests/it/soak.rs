@@ -24,3 +24,14 @@ async fn a_cache_that_sets_and_deletes_is_found_out() {
         "{text}"
     );
 }
+
+/// Our own, told that every server is the same one: the lagging replica of this seed is believed within seconds.
+#[tokio::test]
+async fn a_cache_that_takes_every_server_for_the_same_is_found_out() {
+    let arguments = ["--seconds", "60", "--seed", "5", "--faults", "1"];
+    let (good, text) = soak(&[&arguments[..], &["--broken", "fixed-id"]].concat()).await;
+    assert!(
+        !good && text.contains("had been cleared before it began"),
+        "{text}"
+    );
+}

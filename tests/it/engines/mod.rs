@@ -6,10 +6,12 @@
 //! of, so a [`Load`] can tell whether any answer was of before an acknowledged clear.
 
 mod cluster;
+mod cut_off;
 mod doors;
 mod moving;
 mod partitions;
 mod replicas;
+mod rights;
 mod sentinels;
 mod valkey;
 

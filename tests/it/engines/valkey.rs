@@ -1,18 +1,19 @@
-//! Valkey, where there is one: the road, the memory of a process, values, a cluster, sentinels.
+//! Valkey: the road, the memory of a process, values, a cluster, sentinels.
 
 use std::time::Duration;
 
 use smart_cache_tests::harness::{
-    Cluster, ClusterOptions, RedisOptions, RedisServer, Sentinels, eventually, namespace,
+    Cluster, ClusterOptions, RedisOptions, RedisServer, Sentinels, eventually, left_out, namespace,
     valkey_server,
 };
 
 use super::{Load, Node, Rows};
 
+/// `None` where this machine is without it.
 fn options() -> Option<RedisOptions> {
     let program = valkey_server();
     if program.is_none() {
-        println!("no valkey-server here");
+        left_out("valkey");
     }
     program.map(|program| RedisServer::options().program(program))
 }

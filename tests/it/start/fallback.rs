@@ -3,16 +3,19 @@
 //! The default address is tried in a network of the process's own, where the test decides who
 //! listens on port 6379.
 
+use smart_cache_tests::harness::left_out;
+
 use super::{Environment, PROBE, assert_says};
 
-/// Runs the probe in a network with nothing but a loopback device; before it, `first`.
+/// Runs the probe in a network with nothing but a loopback device; before it, `first`. `None` where this
+/// machine gives no such network.
 async fn alone(environment: Environment, first: &str, requests: &[&str]) -> Option<String> {
     let script = format!("ip link set lo up && {first} exec \"$0\" \"$@\"");
     let arguments = [&["-rn", "sh", "-c", &script, PROBE], requests].concat();
     let (status, lines) = environment.start("unshare", &arguments).ended().await;
     let output = lines.join("\n");
     if !status.success() && output.is_empty() {
-        println!("skipped: this machine gives no network of one's own");
+        left_out("network");
         return None;
     }
     assert!(status.success(), "{output}");

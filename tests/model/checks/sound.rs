@@ -1,7 +1,5 @@
-//! What must find nothing, each over every state that its budget allows.
-//!
-//! `SMART_MODEL=large` also runs everything at once, which nothing exhausts: random walks for
-//! `SMART_MODEL_SECONDS` (60).
+//! What must find nothing, each over every state that its budget allows; and everything at once, which nothing
+//! exhausts: random walks for `SMART_MODEL_SECONDS` (10).
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -222,6 +220,20 @@ fn the_local_tier() {
 }
 
 #[test]
+fn the_local_tier_when_the_server_restarts_with_old_data() {
+    exhaust(local().with(|check| {
+        check.budget.cuts = 0;
+        check.budget.restarts = 1;
+        check.sights.push(Sight::Survived);
+    }));
+}
+
+#[test]
+fn the_local_tier_when_everything_is_flushed() {
+    exhaust(local().with(|check| check.budget.flushes = 1));
+}
+
+#[test]
 fn the_local_tier_of_a_process_that_clears() {
     exhaust(local().with(|check| check.writers = vec![0]));
 }
@@ -300,20 +312,19 @@ fn two_writers_whose_marks_are_lost() {
     exhaust(lost_marks());
 }
 
-/// More than anything exhausts, so it is sampled: a test that does it for a while when it is asked to.
+/// More than anything exhausts, so it is sampled for a while; everything that may be seen has to be, or the walks
+/// lead nowhere.
 #[test]
 fn everything_at_once() {
-    if std::env::var("SMART_MODEL").as_deref() != Ok("large") {
-        return;
-    }
     let seconds = std::env::var("SMART_MODEL_SECONDS").ok();
-    let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(60);
+    let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(10);
     let setup = Setup::new(8, 4).with(|check| {
         check.slots = 2;
         check.shares = true;
         check.builds = [0, 1];
         check.writers = vec![0, 1];
         check.local = true;
+        check.warm = true;
         check.lists = [FIRST, FIRST | SECOND, SECOND, FIRST];
         check.clears = [FIRST, FIRST | SECOND, THE_KEY, ALL];
         let budget = &mut check.budget;
@@ -323,14 +334,17 @@ fn everything_at_once() {
         (budget.ticks, budget.cuts) = (3, 1);
         check.sights = vec![
             Sight::HitAfterClear,
-            Sight::Filled,
+            Sight::Refused,
+            Sight::YoungTag,
             Sight::Shared,
             Sight::Expired,
             Sight::LocalHitAfterClear,
             Sight::Survived,
+            Sight::Distrusted,
         ];
     });
     let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let sights = setup.sights.clone();
     let checker = setup
         .checker()
         .threads(2)
@@ -338,12 +352,15 @@ fn everything_at_once() {
         .spawn_simulation(began.map_or(1, |since| since.as_secs()), MostlyCalm)
         .join();
     println!("{} states, a sample", checker.state_count());
-    for name in checker.discoveries().keys() {
-        println!("  seen: {name}");
-    }
     if let Some(way) = checker.discovery(crate::world::NOTHING_STALE) {
         panic!("{:#?}", way.into_actions());
     }
+    let seen = checker.discoveries();
+    let unseen = sights.iter();
+    let unseen: Vec<_> = unseen
+        .filter(|sight| !seen.contains_key(sight.name()))
+        .collect();
+    assert!(unseen.is_empty(), "never seen: {unseen:?}");
 }
 
 /// Walks at random, but takes an accident once in a while only: otherwise all of them would be over
@@ -365,7 +382,7 @@ impl Chooser<Setup> for MostlyCalm {
     fn choose_action(&self, state: &mut u64, _: &World, actions: &[Action]) -> usize {
         let weights = actions
             .iter()
-            .map(|action| if action.is_accident() { 1 } else { 12 });
+            .map(|action| if action.is_accident() { 1 } else { 60 });
         let all: u64 = weights.clone().sum();
         // SplitMix64.
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

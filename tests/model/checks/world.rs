@@ -206,6 +206,11 @@ impl Model for Setup {
 }
 
 impl Sight {
+    /// What it is called in what the checker has seen.
+    pub(crate) fn name(self) -> &'static str {
+        self.property().name
+    }
+
     fn property(self) -> Property<Setup> {
         let (name, condition): (_, fn(&Setup, &World) -> bool) = match self {
             Self::Hit => ("a hit", |_, world| world.shows(How::Lookup)),

@@ -3,9 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::bus::Bus;
 use super::redis_options::RedisOptions;
 use super::redis_server::RedisServer;
 use super::wait::eventually;
+
+/// The password of a node that is cut off.
+const STRANGE: &str = "nobody-knows-it";
 
 /// How many slots every cluster has.
 const SLOTS: u32 = 16_384;
@@ -20,6 +24,8 @@ pub struct ClusterOptions {
     /// How long a node may be silent before it is taken for dead. Long where none is to be: a loaded
     /// machine must not start a failover.
     pub node_timeout: Duration,
+    /// Whether the network between the nodes can be cut: [`Cluster::cut_off`].
+    pub can_be_cut: bool,
     /// Of every node.
     pub node: RedisOptions,
 }
@@ -30,6 +36,7 @@ impl Default for ClusterOptions {
             masters: 3,
             replicas: 0,
             node_timeout: Duration::from_secs(15),
+            can_be_cut: false,
             node: RedisOptions::default(),
         }
     }
@@ -41,6 +48,9 @@ pub struct Cluster {
     /// The masters, then their replicas in the same order.
     nodes: Vec<RedisServer>,
     masters: usize,
+    bus: Option<Bus>,
+    /// Where each node says that the others reach it.
+    announced: Vec<u16>,
 }
 
 impl Cluster {
@@ -66,9 +76,10 @@ impl Cluster {
     /// When the nodes do not come together.
     pub async fn with(options: ClusterOptions) -> Self {
         let count = options.masters * (1 + options.replicas);
-        let mut nodes = Vec::with_capacity(count);
+        let bus = options.can_be_cut.then(Bus::default);
+        let (mut nodes, mut announced) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for _ in 0..count {
-            let node = options
+            let mut node = options
                 .node
                 .clone()
                 .cluster()
@@ -79,11 +90,22 @@ impl Cluster {
                 // A replica is asked to take over however old its data is: what is at stake is ours
                 // to prove.
                 .option("cluster-replica-validity-factor", "0");
-            nodes.push(node.start().await);
+            let proxy = bus.as_ref().map(Bus::port);
+            if let Some(port) = proxy {
+                node = node.option("cluster-announce-bus-port", &port.to_string());
+            }
+            let node = node.start().await;
+            if let (Some(bus), Some(port)) = (&bus, proxy) {
+                bus.is_of(port, node.bus(), node.cli(&["CLUSTER", "MYID"]));
+            }
+            announced.push(proxy.unwrap_or_else(|| node.bus()));
+            nodes.push(node);
         }
         let cluster = Self {
             nodes,
             masters: options.masters,
+            bus,
+            announced,
         };
         cluster.introduce().await;
         cluster
@@ -107,7 +129,7 @@ impl Cluster {
                 said(node, &["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
             }
             if at > 0 {
-                let (port, bus) = (node.port().to_string(), node.bus().to_string());
+                let (port, bus) = (node.port().to_string(), self.announced[at].to_string());
                 said(
                     &self.nodes[0],
                     &["CLUSTER", "MEET", "127.0.0.1", &port, &bus],
@@ -238,6 +260,53 @@ impl Cluster {
         let place = line.split(' ').nth(1)?.split('@').next()?;
         let port: u16 = place.rsplit(':').next()?.parse().ok()?;
         self.nodes.iter().position(|node| node.port() == port)
+    }
+
+    /// Cuts a node off from all others, and from its replicas; whoever else has a connection to it keeps that. It
+    /// needs `can_be_cut`.
+    ///
+    /// # Panics
+    ///
+    /// When the network cannot be cut.
+    pub fn cut_off(&self, at: usize) {
+        let bus = self.bus.as_ref().expect("the option `can_be_cut`");
+        bus.cut_off(&self.id(at));
+        // A replica that is turned away asks again every second: nobody has the password from now on.
+        let node = &self.nodes[at];
+        said(node, &["CONFIG", "SET", "requirepass", STRANGE]);
+        let _ = node.cli(&[
+            "-a",
+            STRANGE,
+            "--no-auth-warning",
+            "CLIENT",
+            "KILL",
+            "TYPE",
+            "replica",
+        ]);
+    }
+
+    /// Ends what [`cut_off`](Self::cut_off) began.
+    pub fn let_in(&self, at: usize) {
+        let node = &self.nodes[at];
+        let _ = node.cli(&[
+            "-a",
+            STRANGE,
+            "--no-auth-warning",
+            "CONFIG",
+            "SET",
+            "requirepass",
+            "",
+        ]);
+        if let Some(bus) = &self.bus {
+            bus.heal();
+        }
+    }
+
+    /// What a node that is cut off says, to whoever knows the password that it has then.
+    #[must_use]
+    pub fn cut_off_says(&self, at: usize, words: &[&str]) -> String {
+        let all = [&["-a", STRANGE, "--no-auth-warning"], words].concat();
+        self.nodes[at].cli(&all)
     }
 
     /// Begins to move a slot: from now on its names may be on either node.

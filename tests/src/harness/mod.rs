@@ -1,5 +1,6 @@
 //! The parts of the harness, one for each file.
 
+mod bus;
 mod certificates;
 mod chaos;
 mod cluster;
@@ -8,6 +9,7 @@ mod flags;
 mod gate;
 mod http;
 mod interleave;
+mod left_out;
 mod log;
 mod mariadb;
 mod memcached;
@@ -33,6 +35,7 @@ pub use flags::{number_after, text_after};
 pub use gate::Gate;
 pub use http::{Client, Served, serve};
 pub use interleave::{count, orders, orders_or_sample, sample};
+pub use left_out::left_out;
 pub use log::Log;
 pub use mariadb::MariaDbServer;
 pub use memcached::MemcachedServer;

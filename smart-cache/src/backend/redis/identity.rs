@@ -4,7 +4,8 @@
 //! tokens of entries that were cleared meanwhile; the namespace token carries the identity, so
 //! neither is believed.
 
-use redis::{Cmd, Value};
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, RedisError, Value};
 
 use crate::error::BackendError;
 
@@ -94,6 +95,37 @@ where
     }
     let history = field(&replication, "master_replid").unwrap_or_default();
     Ok(hashed(&[run, history]))
+}
+
+/// The same over a connection beside that of the data.
+pub(super) async fn read_beside(
+    connection: &MultiplexedConnection,
+    fixed: Option<&Fixed>,
+    place: &str,
+) -> Result<String, BackendError> {
+    let refused = |code: &str, detail: Option<&str>| {
+        let why = format!("{code} {}", detail.unwrap_or_default());
+        Err(BackendError::Refused(why.trim_end().into()))
+    };
+    let ask = |command: Cmd| {
+        let mut connection = connection.clone();
+        async move {
+            match connection.send_packed_command(&command).await {
+                Ok(Value::ServerError(error)) => refused(error.code(), error.details()),
+                Ok(value) => Ok(value),
+                Err(error) => match error.code() {
+                    Some(code) => refused(code, error.detail()),
+                    None => Err(broken(&error)),
+                },
+            }
+        }
+    };
+    read(ask, fixed, place).await
+}
+
+/// What has happened to a connection.
+pub(super) fn broken(error: &RedisError) -> BackendError {
+    BackendError::Disconnected(crate::config::redact(&error.to_string()).into())
 }
 
 /// What can be had where INFO is refused: the configured identity, if the server is no replica.

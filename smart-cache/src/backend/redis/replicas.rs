@@ -11,9 +11,10 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, RedisError, ScriptInvocation, Value};
 use tokio::sync::SemaphorePermit;
 
+use super::Shared;
+use super::identity::{self, broken};
 use super::reply::{integer, millis};
 use super::up::Up;
-use super::{Shared, identity};
 use crate::error::BackendError;
 
 /// Runs a command; its answer counts only when enough replicas have what it did.
@@ -101,10 +102,6 @@ pub(super) fn enough(shared: &Shared, reached: &Value) -> Result<(), BackendErro
     Err(BackendError::Refused(why.into()))
 }
 
-fn broken(error: &RedisError) -> BackendError {
-    BackendError::Disconnected(crate::config::redact(&error.to_string()).into())
-}
-
 /// A connection that one clear has for itself.
 struct Apart<'a> {
     connection: MultiplexedConnection,
@@ -140,20 +137,8 @@ async fn open(shared: &Shared, up: &Up) -> Result<MultiplexedConnection, Backend
         .set_response_timeout(None);
     let connected = shared.dialer.connect(up.info(), &config).await;
     let connection = connected.map_err(|error| broken(&error))?;
-    let ask = |command: Cmd| {
-        let mut connection = connection.clone();
-        async move {
-            let answer = connection.send_packed_command(&command).await;
-            match answer.map_err(|error| broken(&error))? {
-                Value::ServerError(error) => Err(BackendError::Refused(
-                    format!("{} {}", error.code(), error.details().unwrap_or_default()).into(),
-                )),
-                value => Ok(value),
-            }
-        }
-    };
     let place = up.info().addr().to_string();
-    let id = identity::read(ask, shared.fixed.as_ref(), &place).await?;
+    let id = identity::read_beside(&connection, shared.fixed.as_ref(), &place).await?;
     if *id != *up.id() {
         let why = "another server answers at the same address";
         return Err(BackendError::Disconnected(why.into()));

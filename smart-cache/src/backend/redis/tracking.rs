@@ -14,7 +14,6 @@ use tokio::sync::Notify;
 use super::Shared;
 use super::identity;
 use super::up::Up;
-use crate::error::BackendError;
 use crate::local::Freshness;
 
 /// Pauses between attempts.
@@ -72,16 +71,9 @@ async fn hear(shared: &Shared, up: &Up, freshness: &Arc<Freshness>) -> Ended {
             Ok(Err(ended)) => return ended,
             Err(_) => return Ended::Lost("no answer to the handshake".to_owned()),
         };
-    let ask = |command: redis::Cmd| {
-        let mut connection = connection.clone();
-        async move {
-            let answer = connection.send_packed_command(&command).await;
-            answer.map_err(|error| BackendError::Refused(error.to_string().into()))
-        }
-    };
     // The same server, or its pushes would tell of other tokens than the lookups read.
     let place = up.info().addr().to_string();
-    let read = identity::read(ask, shared.fixed.as_ref(), &place);
+    let read = identity::read_beside(&connection, shared.fixed.as_ref(), &place);
     match tokio::time::timeout(limit, read).await {
         Ok(Ok(id)) if *id == *up.id() => {}
         Ok(Ok(_)) => {

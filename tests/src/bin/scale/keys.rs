@@ -18,8 +18,7 @@ use super::shared::{ask, cache, is_hit};
 const WRITERS: usize = 4;
 const AT_ONCE: usize = 32;
 const FEW: u64 = 1_000;
-/// Questions and clears that are timed, one after the other.
-const LOOKUPS: u64 = 20_000;
+/// Clears that are timed, one after the other.
 const CLEARS: u64 = 1_000;
 
 #[smart_cache("product:{id}", tags("products"))]
@@ -29,18 +28,21 @@ async fn product(State(length): State<usize>, Path(id): Path<u64>) -> String {
 
 struct Namespace {
     server: RedisServer,
+    /// Questions that are timed, one after the other.
+    lookups: u64,
     writers: Vec<(SmartCache, Router)>,
 }
 
 pub(crate) async fn run() -> ExitCode {
     let entries = number_after("--entries").unwrap_or(1_000_000).max(FEW);
     let length = number_after("--body").unwrap_or(512) as usize;
+    let lookups = number_after("--lookups").unwrap_or(20_000).max(1);
     machine();
     row(
         "entries",
         format!("{entries}, each with a key of its own, a tag of all, a body of {length} bytes"),
     );
-    let namespace = Namespace::start(length).await;
+    let namespace = Namespace::start(length, lookups).await;
     namespace.fill(0, FEW).await;
     namespace.timed("at a thousand", FEW).await;
 
@@ -76,7 +78,7 @@ pub(crate) async fn run() -> ExitCode {
 }
 
 impl Namespace {
-    async fn start(length: usize) -> Self {
+    async fn start(length: usize, lookups: u64) -> Self {
         let server = RedisServer::start().await;
         let mut writers = Vec::new();
         for _ in 0..WRITERS {
@@ -88,7 +90,11 @@ impl Namespace {
                 .with_state(length);
             writers.push((cache, router));
         }
-        Self { server, writers }
+        Self {
+            server,
+            lookups,
+            writers,
+        }
     }
 
     async fn number(&self, field: &str) -> f64 {
@@ -141,7 +147,7 @@ impl Namespace {
         let (cache, router) = &self.writers[0];
         let mut random = Random::seeded(entries);
         let mut hits = Times::default();
-        for _ in 0..LOOKUPS {
+        for _ in 0..self.lookups {
             let path = format!("/{}", random.below(entries));
             let began = Instant::now();
             let answer = ask(router, &path).await;

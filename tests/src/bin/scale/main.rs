@@ -1,7 +1,7 @@
 //! How far one Redis goes: many keys, many tags, many clears against many processes.
 //!
 //! ```text
-//! scale keys  [--entries N] [--body BYTES]
+//! scale keys  [--entries N] [--body BYTES] [--lookups N]
 //! scale tags  [--tags N] [--at-once N]
 //! scale fleet [--processes N] [--clearers N] [--rate CLEARS] [--seconds S] [--working N] [--reads R]
 //!             [--probes N] [--probe-rate R] [--poll-us US] [--entries N] [--listeners N]
