@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use smart_cache::OnError::{Fail, Miss};
@@ -216,15 +216,17 @@ async fn a_folder_whose_locks_another_process_keeps_can_be_read() {
     lock_all(&folder, &mut locks);
     for cache in [&missing, &failing] {
         let values = cache.values();
+        // As often as would look like a server that is gone.
+        for _ in 0..5 {
+            let start = Instant::now();
+            let refused = values.set("k", &4, Default).await;
+            assert!(start.elapsed() < Duration::from_millis(750));
+            assert!(
+                matches!(&refused, Err(CacheError::Backend(BackendError::Refused(why))) if why.contains("lock")),
+                "{refused:?}"
+            );
+        }
         assert_eq!(values.get::<i32>("k").await.unwrap(), Some(3));
-        let refused = values.set("k", &4, Default).await;
-        assert!(
-            matches!(
-                refused,
-                Err(CacheError::Backend(BackendError::Timeout(time))) if time < Duration::from_secs(1)
-            ),
-            "{refused:?}"
-        );
         let new = values.get_or_set("new").tags("t");
         assert_eq!(new.compute(async || 5).await.unwrap(), 5);
     }

@@ -111,8 +111,16 @@ impl FileStore {
         });
         match tokio::time::timeout(patience, work).await {
             Ok(Ok(Ok(done))) => Ok(done),
+            // No silence: what takes no lock, which is every read, goes on.
             Ok(Ok(Err(why))) if why.kind() == std::io::ErrorKind::TimedOut => {
-                Err(BackendError::Timeout(self.options.timeout))
+                Err(BackendError::Refused(
+                    format!(
+                        "{}: somebody has kept a lock for longer than {:?}",
+                        self.folder.path().display(),
+                        self.options.timeout
+                    )
+                    .into(),
+                ))
             }
             Ok(Ok(Err(why))) => Err(BackendError::Refused(
                 format!("{}: {why}", self.folder.path().display()).into(),
