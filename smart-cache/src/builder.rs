@@ -99,6 +99,7 @@ impl Builder {
     pub fn url(mut self, url: &str) -> Self {
         if config::store_kind(url).is_some() {
             self.config.store_url = Some(url.to_owned());
+            "url".clone_into(&mut self.config.url_name);
             self.config.address_given = true;
             return self;
         }

@@ -34,6 +34,7 @@ pub(crate) mod redis;
 ))]
 mod sql;
 pub(crate) mod stores;
+mod used;
 mod values;
 
 #[cfg(all(feature = "file", unix))]

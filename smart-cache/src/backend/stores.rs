@@ -25,7 +25,7 @@ pub(crate) fn kind(config: &Config) -> Result<Option<BackendKind>, ConfigError> 
         (BackendKind::Auto, Some(kind)) => Ok(Some(kind)),
         (chosen, Some(kind)) if chosen == kind => Ok(Some(kind)),
         (chosen, _) => Err(ConfigError::Invalid {
-            name: "SMART_REDIS_URL".to_owned(),
+            name: config.url_name.clone(),
             value: config
                 .store_url
                 .as_deref()
@@ -52,10 +52,26 @@ pub(crate) fn open(
     version: String,
 ) -> Result<Arc<dyn Backend>, ConfigError> {
     let url = config.store_url.as_deref().unwrap_or_default();
-    let entries = store(kind, url, config, format!("{}{ENTRIES}", config.namespace))?;
-    let values = store(kind, url, config, config.namespace.clone())?;
+    let named = |why| with_name(why, &config.url_name);
+    let entries = format!("{}{ENTRIES}", config.namespace);
+    let entries = store(kind, url, config, entries).map_err(named)?;
+    let values = store(kind, url, config, config.namespace.clone()).map_err(named)?;
     let backend = KeyValueBackend::new(entries, options(config, version))?;
     Ok(Arc::new(backend.with_values(values)))
+}
+
+/// A store knows its URL and not where that was read: this says it.
+fn with_name(why: ConfigError, url_name: &str) -> ConfigError {
+    let name = url_name.to_owned();
+    match why {
+        ConfigError::Invalid { value, allowed, .. } => ConfigError::Invalid {
+            name,
+            value,
+            allowed,
+        },
+        ConfigError::Feature { feature, .. } => ConfigError::Feature { name, feature },
+        why => why,
+    }
 }
 
 /// A backend on one store of the user's.
@@ -127,7 +143,7 @@ fn store(
             allow(unreachable_patterns, reason = "with every feature no kind is left")
         )]
         _ => Err(ConfigError::Feature {
-            name: "SMART_REDIS_URL".to_owned(),
+            name: config.url_name.clone(),
             feature: match kind {
                 BackendKind::File => "file",
                 BackendKind::Memcached => "memcached",

@@ -158,6 +158,39 @@ pub trait ValueStore: std::fmt::Debug + Send + Sync + 'static {
         to: &'a str,
     ) -> BoxFuture<'a, Result<bool, BackendError>>;
 
+    /// Puts another value in the place of one that is still the same, for what that has left of its
+    /// time, or removes it where there is no other; whether it was still the same.
+    ///
+    /// Atomic in every store of this crate that responses can be cached on. As it stands here, for
+    /// stores that cannot compare, it looks and then writes: what somebody sets in between is lost.
+    ///
+    /// # Errors
+    /// When it was not acknowledged; it may have taken effect.
+    fn exchange<'a>(
+        &'a self,
+        name: &'a str,
+        old: &'a Bytes,
+        new: Option<&'a Bytes>,
+    ) -> BoxFuture<'a, Result<bool, BackendError>> {
+        Box::pin(async move {
+            let names = [name.to_owned()];
+            let found = self.get_many(&names).await?;
+            if found.first().and_then(Option::as_ref) != Some(old) {
+                return Ok(false);
+            }
+            let Some(new) = new else {
+                return Ok(self.delete_many(&names).await? > 0);
+            };
+            let expiry = match self.ttl(name).await? {
+                Ttl::Missing => return Ok(false),
+                Ttl::Never => None,
+                Ttl::After(left) => Some(left),
+            };
+            let values = [(name.to_owned(), new.clone())];
+            Ok(self.set_many(&values, expiry).await?.is_empty())
+        })
+    }
+
     /// How long a value has left.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The variables: how each is found, read and refused, and which of them nobody reads.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::address::redact;
@@ -10,7 +11,10 @@ pub(super) const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// The names of further caches in the environment: `SMART_REDIS_CACHES=sessions,pages`.
 pub(crate) fn named_caches() -> Result<Vec<String>, ConfigError> {
-    let source = Source::new(None, |variable| std::env::var_os(variable));
+    named_in(&Source::new(None, |variable| std::env::var_os(variable)))
+}
+
+pub(super) fn named_in(source: &Source<'_>) -> Result<Vec<String>, ConfigError> {
     let Some(value) = source.get("CACHES")? else {
         return Ok(Vec::new());
     };
@@ -25,7 +29,32 @@ pub(crate) fn named_caches() -> Result<Vec<String>, ConfigError> {
             return Err(value.refuse("names of letters, digits and underscores, joined by commas"));
         }
     }
+    if let Some((name, variable)) = ambiguous(&names) {
+        return Err(value.refuse(format!(
+            "other names than {name:?}, for {variable} would be read for two things"
+        )));
+    }
     Ok(names)
+}
+
+/// A cache of the list one of whose variables is already that of another, or a plain one:
+/// `SMART_REDIS_DEFAULT_TIMEOUT` would be the `TIMEOUT` of a cache named `default`.
+fn ambiguous(names: &[String]) -> Option<(&str, String)> {
+    let mut taken: HashMap<String, Option<&str>> = VARIABLES
+        .iter()
+        .map(|suffix| (format!("SMART_REDIS_{suffix}"), None))
+        .collect();
+    for name in names.iter().map(String::as_str) {
+        for suffix in VARIABLES {
+            let variable = format!("{}{suffix}", own_prefix(name));
+            // Who lists a name twice means one cache.
+            match taken.insert(variable.clone(), Some(name)) {
+                Some(other) if other != Some(name) => return Some((name, variable)),
+                _ => {}
+            }
+        }
+    }
+    None
 }
 
 /// What may follow `SMART_REDIS_`.
@@ -174,6 +203,24 @@ impl<'a> Source<'a> {
         value
             .zip(prefix)
             .is_some_and(|(value, prefix)| value.name.starts_with(&prefix))
+    }
+
+    /// Whether the named cache has an address that is not inherited.
+    pub(super) fn has_own_address(&self) -> Result<bool, ConfigError> {
+        for suffix in ["URL", "HOST", "PORT"] {
+            if self.is_own(self.get(suffix)?.as_ref()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The variable that is set, or the one that would have to be.
+    pub(super) fn name_of(&self, suffix: &str) -> Result<String, ConfigError> {
+        Ok(match self.get(suffix)? {
+            Some(value) => value.name,
+            None => format!("SMART_REDIS_{suffix}"),
+        })
     }
 
     pub(super) fn variable(&self, name: String) -> Result<Option<Value>, ConfigError> {

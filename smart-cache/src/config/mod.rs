@@ -45,6 +45,13 @@ pub enum BackendKind {
     Off,
 }
 
+impl BackendKind {
+    /// Whether it is somewhere, so that an address can contradict it.
+    fn has_address(self) -> bool {
+        matches!(self, Self::Redis | Self::Sql | Self::File | Self::Memcached)
+    }
+}
+
 /// Whether a start makes the namespace cold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -66,6 +73,8 @@ pub(crate) struct Config {
     pub(crate) address: Option<Address>,
     /// The URL of a store that is not Redis.
     pub(crate) store_url: Option<String>,
+    /// Where a URL is given, as messages say it: a variable, or the builder's method.
+    pub(crate) url_name: String,
     /// An address that was given never falls back to memory.
     pub(crate) address_given: bool,
     pub(crate) namespace: String,
@@ -112,6 +121,7 @@ impl Default for Config {
             backend: BackendKind::Auto,
             address: None,
             store_url: None,
+            url_name: "url".to_owned(),
             address_given: false,
             namespace: "cache".to_owned(),
             flush: StartFlush::Always,
@@ -167,6 +177,14 @@ impl Config {
                 }
             };
         }
+        if config.backend.has_address()
+            && !source.is_own(source.get("BACKEND")?.as_ref())
+            && source.has_own_address()?
+        {
+            // An address of its own says by itself where a named cache is.
+            config.backend = BackendKind::Auto;
+        }
+        config.url_name = source.name_of("URL")?;
         config.store_url = address::store(source)?.map(|url| url.text);
         if config.store_url.is_some() {
             config.address_given = true;

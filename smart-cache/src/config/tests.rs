@@ -386,3 +386,26 @@ fn numbers_of_replicas_and_partitions_are_checked() {
     .unwrap();
     assert_eq!((config.partitions, config.min_replicas), (16, 1));
 }
+
+#[test]
+fn a_named_cache_whose_variables_would_be_read_for_two_things_is_refused() {
+    let named = |names: &str| {
+        let names = names.to_owned();
+        let read =
+            move |variable: &str| (variable == "SMART_REDIS_CACHES").then(|| names.clone().into());
+        super::environment::named_in(&Source::new(None, read))
+    };
+    assert_eq!(named("pages, sessions,pages").unwrap().len(), 3);
+    assert_eq!(named("a,a_b").unwrap().len(), 2);
+    for (names, variable) in [
+        ("default", "SMART_REDIS_DEFAULT_TIMEOUT"),
+        ("pages,App", "SMART_REDIS_APP_VERSION"),
+        ("sentinel", "SMART_REDIS_SENTINEL_PASSWORD"),
+        ("shop,shop_app", "SMART_REDIS_SHOP_APP_VERSION"),
+        ("pages,PAGES", "SMART_REDIS_PAGES_"),
+    ] {
+        let refused = named(names).unwrap_err().to_string();
+        assert!(refused.contains("SMART_REDIS_CACHES"), "{refused}");
+        assert!(refused.contains(variable), "{refused}");
+    }
+}

@@ -44,7 +44,7 @@ impl Cache {
     /// Moves the value under a key from this handle's version to that version plus `delta`, with
     /// what is left of its timeout, and returns the new version.
     ///
-    /// Atomic, one round trip. What was stored at the new version is replaced.
+    /// Atomic (on memcached two steps), one round trip. What was stored at the new version is replaced.
     ///
     /// # Errors
     /// [`CacheError::Missing`] when there is no value, [`CacheError::Overflow`] when the version

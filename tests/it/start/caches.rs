@@ -78,6 +78,80 @@ async fn named_caches_come_from_the_environment_and_share_nothing() {
 }
 
 #[tokio::test]
+async fn the_low_level_api_finds_caches_by_the_names_of_the_environment() {
+    let (server, other) = (RedisServer::start().await, RedisServer::start().await);
+    let environment = Environment::of(&server, &namespace())
+        .with("SMART_REDIS_CACHES", "sessions,pages")
+        .with("SMART_REDIS_SESSIONS_URL", &other.url());
+    for (arguments, key) in [(&[][..], "k"), (&["--lazy"], "l")] {
+        let probe = Probe::started(environment.start(PROBE, arguments)).await;
+        let value = async |cache: &str| probe.get(&format!("/value/{cache}/{key}")).await.body;
+        assert_eq!(value("sessions").await, "None");
+        assert_eq!(probe.post(&format!("/value/sessions/{key}")).await, "ok");
+        assert_eq!(value("sessions").await, "Some(\"sessions\")");
+        assert_eq!(value("pages").await, "None");
+        assert_eq!(probe.post(&format!("/value/pages/{key}")).await, "ok");
+        assert_eq!(value("pages").await, "Some(\"pages\")");
+        assert_eq!(value("sessions").await, "Some(\"sessions\")");
+        for name in ["sessions", "pages"] {
+            assert_eq!(probe.get(&format!("/same/{name}")).await.body, "true");
+        }
+        // Each on its own server.
+        let names = format!("*:v:1:{key}");
+        assert_eq!(server.cli(&["KEYS", &names]).lines().count(), 1);
+        assert_eq!(other.cli(&["KEYS", &names]).lines().count(), 1);
+        let unknown = value("nowhere").await;
+        for part in ["error: ", "\"nowhere\"", "sessions", "pages"] {
+            assert_says(&unknown, part);
+        }
+    }
+}
+
+/// Each cache of the environment is asked for its own wish; nobody listens at these addresses.
+#[tokio::test]
+async fn each_named_cache_misses_or_fails_during_an_outage_as_it_was_told() {
+    let silent = [
+        ("redis", "redis://127.0.0.1:1"),
+        ("memcached", "memcached://127.0.0.1:1"),
+        ("postgres", "postgres://postgres@127.0.0.1:1/postgres"),
+        ("mariadb", "mysql://root@127.0.0.1:1/mysql"),
+        ("sqlite", "sqlite:/nowhere/at/all/cache.db"),
+        ("file", "file:/dev/null/cache"),
+    ];
+    for (plain, own) in [("miss", "fail"), ("fail", "miss")] {
+        let mut environment = Environment::default()
+            .with("SMART_REDIS_URL", "redis://127.0.0.1:1")
+            .with("SMART_REDIS_RESTART_AND_CLEAR_CACHE", "false")
+            .with("SMART_REDIS_ON_ERROR", plain);
+        let mut listed = Vec::new();
+        for (name, url) in silent {
+            let (inherits, told) = (format!("{name}_a"), format!("{name}_b"));
+            for cache in [&inherits, &told] {
+                let variable = format!("SMART_REDIS_{}_URL", cache.to_uppercase());
+                environment = environment.with(&variable, url);
+            }
+            let variable = format!("SMART_REDIS_{}_ON_ERROR", told.to_uppercase());
+            environment = environment.with(&variable, own);
+            listed.extend([(inherits, plain), (told, own)]);
+        }
+        let names: Vec<_> = listed.iter().map(|(name, _)| name.as_str()).collect();
+        let environment = environment.with("SMART_REDIS_CACHES", &names.join(","));
+        let probe = Probe::started(environment.start(PROBE, &["--lazy"])).await;
+        for (name, wish) in &listed {
+            let read = probe.get(&format!("/value/{name}/k")).await.body;
+            if *wish == "miss" {
+                assert_eq!(read, "None", "{name}");
+            } else {
+                assert_says(&read, "error: ");
+                assert!(!read.contains("no cache named"), "{name}: {read}");
+            }
+            let written = probe.post(&format!("/value/{name}/k")).await;
+            assert_says(&written, "error: ");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_named_cache_may_have_an_address_of_its_own_in_parts() {
     let (server, other) = (RedisServer::start().await, RedisServer::start().await);
     let environment = Environment::of(&server, &namespace())

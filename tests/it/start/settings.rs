@@ -33,6 +33,10 @@ async fn each_bad_variable_stops_the_start_and_says_what_is_allowed() {
         ("APP_VERSION", "a:b", "colons"),
         ("SERVER_ID", "a b", "letters and digits"),
         ("CACHES", "a-b", "letters, digits and underscores"),
+        ("CACHES", "default", "SMART_REDIS_DEFAULT_TIMEOUT"),
+        ("ON_ERROR", "perhaps", "miss"),
+        ("DEFAULT_TIMEOUT", "soon", "never"),
+        ("VERSION", "-1", "whole number"),
     ] {
         let name = format!("SMART_REDIS_{name}");
         let environment = Environment::default()
@@ -63,13 +67,86 @@ async fn an_address_that_is_given_twice_stops_the_start() {
 
 #[tokio::test]
 async fn a_bad_variable_of_a_named_cache_stops_the_start() {
+    for (suffix, value) in [
+        ("SETTLE", "soon"),
+        ("URL", "http://example.org"),
+        ("PORT", "70000"),
+        ("BACKEND", "mongo"),
+        ("NAMESPACE", "a{b}"),
+        ("ON_ERROR", "perhaps"),
+        ("DEFAULT_TIMEOUT", "soon"),
+        ("VERSION", "one"),
+    ] {
+        let variable = format!("SMART_REDIS_SESSIONS_{suffix}");
+        let environment = Environment::default()
+            .with("SMART_REDIS_BACKEND", "memory")
+            .with("SMART_REDIS_CACHES", "pages,sessions")
+            .with(&variable, value);
+        let (succeeded, output) = environment.run(&["GET:/page/1"]).await;
+        assert!(!succeeded, "{variable}={value} was taken:\n{output}");
+        let error = output.lines().find(|line| line.starts_with("error: "));
+        let error = error.unwrap_or_else(|| panic!("no error for {variable}:\n{output}"));
+        assert_says(error, &variable);
+        assert_says(error, value);
+    }
+}
+
+/// What a store finds wrong with its own URL is said of the variable that it was read from.
+#[tokio::test]
+async fn a_url_that_a_store_refuses_stops_the_start_and_names_its_variable() {
+    for (suffix, value) in [
+        ("URL", "sqlite::memory:"),
+        ("URL", "sqlite:x.db?mode=memory"),
+        ("URL", "file:relative"),
+        ("URL", "file:/x?capacity=much"),
+        ("URL", "memcached://a b"),
+        ("URL", "postgres://["),
+        ("URL", "mysql://host:port/x"),
+    ] {
+        for prefix in ["SMART_REDIS_", "SMART_REDIS_SESSIONS_"] {
+            let variable = format!("{prefix}{suffix}");
+            let environment = Environment::default()
+                .with("SMART_REDIS_URL", "redis://127.0.0.1:1")
+                .with("SMART_REDIS_CACHES", "sessions")
+                .with(&variable, value);
+            let (succeeded, output) = environment.run(&["GET:/page/1"]).await;
+            assert!(!succeeded, "{variable}={value} was taken:\n{output}");
+            let error = output.lines().find(|line| line.starts_with("error: "));
+            let error = error.unwrap_or_else(|| panic!("no error for {variable}:\n{output}"));
+            assert_says(error, &format!("{variable}="));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_of_its_own_goes_before_a_backend_that_a_named_cache_inherits() {
+    let folder = tempfile::TempDir::with_prefix("named-").unwrap();
     let environment = Environment::default()
-        .with("SMART_REDIS_BACKEND", "memory")
-        .with("SMART_REDIS_CACHES", "sessions")
-        .with("SMART_REDIS_SESSIONS_SETTLE", "soon");
-    let (succeeded, output) = environment.run(&["GET:/page/1"]).await;
+        .with("SMART_REDIS_BACKEND", "file")
+        .with(
+            "SMART_REDIS_URL",
+            &format!("file:{}/a", folder.path().display()),
+        )
+        .with("SMART_REDIS_CACHES", "sessions,pages")
+        .with(
+            "SMART_REDIS_SESSIONS_URL",
+            &format!("sqlite:{}/b.db", folder.path().display()),
+        );
+    let requests = [
+        "POST:/value/sessions/k",
+        "POST:/value/pages/k",
+        "GET:/value/sessions/k",
+    ];
+    let (succeeded, output) = environment.run(&requests).await;
+    assert!(succeeded, "{output}");
+    assert_says(&output, "Some(\"sessions\")");
+    assert!(folder.path().join("b.db").exists());
+    // A backend of its own that its address contradicts is a mistake, and of its own variable.
+    let environment = environment.with("SMART_REDIS_SESSIONS_BACKEND", "memcached");
+    let (succeeded, output) = environment.run(&requests).await;
     assert!(!succeeded, "{output}");
-    assert_says(&output, "SMART_REDIS_SESSIONS_SETTLE");
+    let error = output.lines().find(|line| line.starts_with("error: "));
+    assert_says(error.unwrap(), "SMART_REDIS_SESSIONS_URL=");
 }
 
 /// Without `start()` nothing can be stopped: handlers run, the log says why, and a late `start()`

@@ -1,4 +1,7 @@
-//! What one store alone can do wrong: files of others, bounds, silence, times and lengths.
+//! What one store alone can do wrong: files of others and files that go, bounds, silence, times and
+//! lengths.
+//!
+//! Over 400 lines: each is of one store, and most are a few lines.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -8,7 +11,7 @@ use smart_cache::backend::{
     FileOptions, FileStore, MemcachedOptions, MemcachedStore, SqlOptions, SqlStore, Ttl, ValueStore,
 };
 use smart_cache::{BackendError, BackendKind, ConfigError, SmartCache};
-use smart_cache_tests::harness::MemcachedServer;
+use smart_cache_tests::harness::{MemcachedServer, eventually, sqlite3};
 use tempfile::TempDir;
 
 use super::{in_files, in_memcached, sql};
@@ -123,13 +126,174 @@ async fn what_has_expired_leaves_no_row() {
     let brief = Some(Duration::from_millis(20));
     store.add("brief", "v".into(), brief).await.unwrap();
     store.add("stays", "v".into(), None).await.unwrap();
-    smart_cache_tests::harness::eventually("it to expire", async || {
+    eventually("it to expire", async || {
         (store.ttl("brief").await.unwrap() == Ttl::Missing).then_some(())
     })
     .await;
     assert_eq!(store.purge().await.unwrap(), 1);
     assert_eq!(store.purge().await.unwrap(), 0);
     assert_eq!(store.ttl("stays").await.unwrap(), Ttl::Never);
+}
+
+/// Rows that have expired go without anybody asking for it, as long as somebody writes.
+pub(crate) async fn what_has_expired_goes_by_itself(url: &str, rows: impl Fn() -> String) {
+    let mut options = SqlOptions::default();
+    options.timeout = super::PATIENCE;
+    options.purge_every = Duration::from_millis(20);
+    let store = SqlStore::new(url, options).unwrap();
+    let brief: Vec<_> = (0..50)
+        .map(|at| (format!("brief{at}"), "v".into()))
+        .collect();
+    let end = Some(Duration::from_millis(50));
+    store.set_many(&brief, end).await.unwrap();
+    let stays = [("stays".to_owned(), "v".into())];
+    eventually("the rows of what has expired to go", async || {
+        store.set_many(&stays, None).await.unwrap();
+        (rows() == "1").then_some(())
+    })
+    .await;
+    assert_eq!(store.ttl("stays").await.unwrap(), Ttl::Never);
+}
+
+#[tokio::test]
+async fn what_has_expired_goes_by_itself_from_a_sqlite_file() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("cache.db");
+    what_has_expired_goes_by_itself(&format!("sqlite:{}", path.display()), || {
+        sqlite3(&path, "SELECT COUNT(*) FROM smart_cache_values")
+    })
+    .await;
+}
+
+/// Bytes and files below a folder in which files come and go meanwhile.
+fn size(path: &Path) -> (u64, usize) {
+    let Ok(found) = path.read_dir() else {
+        return path.metadata().map_or((0, 0), |about| (about.len(), 1));
+    };
+    let inner = found.flatten().map(|file| size(&file.path()));
+    inner.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+}
+
+/// However quickly it is written to, and although nobody writes any more once the last trim has begun.
+#[tokio::test]
+async fn a_folder_trims_itself_to_its_bound() {
+    const BOUND: u64 = 512 << 10;
+    let folder = TempDir::new().unwrap();
+    let mut options = FileOptions::default();
+    options.capacity = BOUND;
+    options.timeout = super::PATIENCE;
+    let store = FileStore::new(folder.path().join("cache"), options);
+    for round in 0..3 {
+        for at in 0..400 {
+            let value = vec![b'x'; 4 << 10];
+            let values = [(format!("k{round}-{at}"), value.into())];
+            store.set_many(&values, None).await.unwrap();
+        }
+        eventually("the folder to be within its bound", async || {
+            (size(folder.path()).0 <= BOUND + BOUND / 16).then_some(())
+        })
+        .await;
+        let latest = format!("k{round}-399");
+        assert!(store.get_many(&names(&[&latest])).await.unwrap()[0].is_some());
+    }
+}
+
+/// What has expired goes too, and what a process that crashed had begun to remove or to write.
+#[tokio::test]
+async fn a_folder_is_tidied_by_whoever_writes_to_it_first() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path().join("cache");
+    let crashed = in_files(root.clone(), "n");
+    let brief = Some(Duration::from_millis(1));
+    for at in 0..20 {
+        crashed
+            .add(&format!("brief{at}"), "v".into(), brief)
+            .await
+            .unwrap();
+    }
+    crashed.add("stays", "v".into(), None).await.unwrap();
+    let trash = root.join(".trash-0123456789");
+    std::fs::create_dir(&trash).unwrap();
+    std::fs::write(trash.join("left"), "over").unwrap();
+    let store = in_files(root.clone(), "n");
+    store.add("new", "v".into(), None).await.unwrap();
+    // The marker and what lives.
+    eventually("the rest to go", async || {
+        (!trash.exists() && size(&root).1 == 3).then_some(())
+    })
+    .await;
+    for name in ["stays", "new"] {
+        assert!(store.get_many(&names(&[name])).await.unwrap()[0].is_some());
+    }
+}
+
+/// The marker in it says that it may be: whoever writes next makes a new one, as private as the
+/// first, and all who use it go on with it.
+#[tokio::test]
+async fn a_folder_may_be_deleted_under_those_who_use_it() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path().join("cache");
+    let url = format!("file:{}", root.display());
+    let cache = async || {
+        let builder = SmartCache::builder().url(&url).timeout(super::PATIENCE);
+        let builder = builder.flush(smart_cache::StartFlush::Never);
+        builder.settle(Duration::ZERO).build().await.unwrap()
+    };
+    let (one, other) = (cache().await, cache().await);
+    for cache in [&one, &other] {
+        assert_eq!(computed(cache, 1).await, 1);
+    }
+    std::fs::remove_dir_all(&root).unwrap();
+    for cache in [&one, &other] {
+        assert_eq!(cache.values().get::<u64>("plain").await.unwrap(), None);
+    }
+    one.values().set("plain", &2_u64, None).await.unwrap();
+    assert_eq!(other.values().get::<u64>("plain").await.unwrap(), Some(2));
+    walk(&root, &mut |path, about| {
+        let expected = if about.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(about.permissions().mode() & 0o777, expected, "{path:?}");
+    });
+    // What is computed under tokens is of the new folder for both of them.
+    assert_eq!(computed(&one, 2).await, 2);
+    assert_eq!(computed(&other, 3).await, 2);
+    other.clear("t").await.unwrap();
+    assert_eq!(computed(&one, 4).await, 4);
+    // A third process takes it for what it is.
+    assert_eq!(computed(&cache().await, 5).await, 4);
+}
+
+async fn computed(cache: &SmartCache, now: u64) -> u64 {
+    let value = cache.values().get_or_set("k").tags("t").timeout(None);
+    value.compute(async || now).await.unwrap()
+}
+
+/// A file that was removed lives on for those who have it open, and no clear would reach them.
+#[tokio::test]
+async fn a_sqlite_file_may_be_deleted_under_those_who_use_it() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("cache.db");
+    let url = format!("sqlite:{}", path.display());
+    let cache = async || {
+        let builder = SmartCache::builder().url(&url).timeout(super::PATIENCE);
+        let builder = builder.flush(smart_cache::StartFlush::Never);
+        builder.settle(Duration::ZERO).build().await.unwrap()
+    };
+    let (one, other) = (cache().await, cache().await);
+    for cache in [&one, &other] {
+        assert_eq!(computed(cache, 1).await, 1);
+    }
+    one.values().set("plain", &1_u64, None).await.unwrap();
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
+    }
+    assert_eq!(other.values().get::<u64>("plain").await.unwrap(), None);
+    assert_eq!(computed(&one, 2).await, 2);
+    assert_eq!(computed(&other, 3).await, 2);
+    other.clear("t").await.unwrap();
+    assert_eq!(computed(&one, 4).await, 4);
+    one.values().set("plain", &5_u64, None).await.unwrap();
+    assert_eq!(other.values().get::<u64>("plain").await.unwrap(), Some(5));
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
@@ -221,7 +385,7 @@ async fn a_frozen_memcached_costs_the_timeout_and_then_nothing() {
     values.set("k", &1, None).await.unwrap();
     server.freeze();
     // Its threads stop one after the other.
-    smart_cache_tests::harness::eventually("all of it to stand still", async || {
+    eventually("all of it to stand still", async || {
         values
             .get::<i32>("k")
             .await
@@ -241,7 +405,7 @@ async fn a_frozen_memcached_costs_the_timeout_and_then_nothing() {
         "the breaker is open"
     );
     server.thaw();
-    smart_cache_tests::harness::eventually("it to answer again", async || {
+    eventually("it to answer again", async || {
         values.get::<i32>("k").await.unwrap()
     })
     .await;

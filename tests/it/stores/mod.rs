@@ -1,6 +1,6 @@
 //! The stores of values that stand on something outside of this process, for the suites over them.
 
-mod limits;
+pub(crate) mod limits;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -9,7 +9,8 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use smart_cache_tests::harness::{
-    MemcachedServer, Program, RedisServer, eventually, namespace, workspace_program,
+    MariaDbServer, MemcachedServer, PostgresServer, Program, RedisServer, eventually, namespace,
+    workspace_program,
 };
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -72,9 +73,13 @@ impl Server {
 }
 
 async fn it_speaks_as_documented(backend: &str, redis: &str) {
+    it_speaks_as_documented_at(backend, &[], redis).await;
+}
+
+async fn it_speaks_as_documented_at(backend: &str, url: &[&str], redis: &str) {
     let namespace = namespace();
     let more = ["--namespace", &namespace, "--default-timeout", "100"];
-    let mut server = Server::start(backend, &more, redis).await;
+    let mut server = Server::start(backend, &[&more, url].concat(), redis).await;
     let missing = (404, Bytes::new());
     assert_eq!(server.get("/v/k").await, missing);
     server.put("/v/k", &b"\0\xff value"[..]).await;
@@ -109,6 +114,14 @@ async fn it_speaks_as_documented(backend: &str, redis: &str) {
         server.ask(Method::PUT, "/v/k?timeout=soon", "1").await.0,
         400
     );
+    // A key of ten kilobytes, and one in escapes, which is thirty on its way.
+    for long in ["x".repeat(10_000), "%F0%9F%94%91".repeat(2_500)] {
+        let path = format!("/v/{long}");
+        server.put(&path, "long").await;
+        assert_eq!(server.get(&path).await, (200, "long".into()));
+        assert_eq!(server.get(&format!("{path}x")).await, missing);
+        assert_eq!(server.ask(Method::DELETE, &path, "").await.0, 200);
+    }
     // Times.
     server.put("/v/short?timeout=0.05", "1").await;
     server.put("/v/never?timeout=never", "1").await;
@@ -161,6 +174,16 @@ async fn it_speaks_as_documented(backend: &str, redis: &str) {
         (server.get("/v/brief?version=2").await.0 == 404).then_some(())
     })
     .await;
+    // Adding for no time stores nothing and says whether there was room; for less, the same.
+    for timeout in ["0", "-3"] {
+        let path = format!("/add/none?timeout={timeout}");
+        assert_eq!(server.post(&path, "1").await, (200, json!(true)));
+        assert_eq!(server.get("/v/none").await, missing);
+        server.put("/v/none", "1").await;
+        assert_eq!(server.post(&path, "2").await, (200, json!(false)));
+        assert_eq!(server.get("/v/none").await, (200, "1".into()));
+        assert_eq!(server.ask(Method::DELETE, "/v/none", "").await.0, 200);
+    }
     // Counters.
     assert_eq!(server.post("/incr/n", "").await.0, 409);
     server.put("/v/n", "41").await;
@@ -174,7 +197,17 @@ async fn it_speaks_as_documented(backend: &str, redis: &str) {
     assert_eq!(server.post("/incr/n?delta=1.5", "").await.0, 400);
     server.put("/v/n", &b"\xff"[..]).await;
     assert_eq!(server.post("/incr/n", "").await.0, 422);
-    server.put("/v/n", "7").await;
+    for none in ["", " 5", "+5", "05", "5.0", "9223372036854775808"] {
+        server.put("/v/n", none).await;
+        assert_eq!(server.post("/incr/n", "").await.0, 422, "{none:?}");
+        assert_eq!(
+            server.get("/v/n").await,
+            (200, Bytes::from(none)),
+            "{none:?}"
+        );
+    }
+    server.put("/v/n?timeout=never", "7").await;
+    assert_eq!(server.post("/incr_version/n?delta=-2", "").await.0, 422);
     assert_eq!(server.post("/incr_version/none", "").await.0, 409);
     assert_eq!(
         server.post("/incr_version/n?delta=2", "").await,
@@ -250,6 +283,18 @@ async fn it_speaks_as_documented_on_redis() {
 #[tokio::test]
 async fn it_speaks_as_documented_in_memory() {
     it_speaks_as_documented("memory", "").await;
+}
+
+#[tokio::test]
+async fn it_speaks_as_documented_on_postgres() {
+    let postgres = PostgresServer::start().await;
+    it_speaks_as_documented_at("sql", &["--url", &postgres.database()], "").await;
+}
+
+#[tokio::test]
+async fn it_speaks_as_documented_on_mariadb() {
+    let mariadb = MariaDbServer::start().await;
+    it_speaks_as_documented_at("sql", &["--url", &mariadb.database()], "").await;
 }
 
 /// Each makes a private store for itself.

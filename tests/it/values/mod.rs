@@ -19,6 +19,7 @@ mod processes;
 mod redis_only;
 mod sealed;
 pub(crate) mod stage;
+mod store_outages;
 mod times;
 mod transactions;
 mod versions;

@@ -1,12 +1,14 @@
 //! Four real processes and ten thousand callers who want one value that is not there: it is computed
-//! once.
+//! once, on every store that processes share, and in the memory of one.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use serde_json::Value;
+use smart_cache::{BackendKind, SmartCache};
 use smart_cache_tests::harness::{
-    Client, MemcachedServer, PostgresServer, Program, RedisServer, namespace, workspace_program,
+    Client, Gate, MariaDbServer, MemcachedServer, PostgresServer, Program, RedisServer, namespace,
+    workspace_program,
 };
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -54,6 +56,34 @@ async fn ten_thousand_callers_compute_once_on_redis() {
 async fn ten_thousand_callers_compute_once_on_postgres() {
     let server = PostgresServer::start().await;
     ten_thousand_callers_compute_once(&server.database()).await;
+}
+
+#[tokio::test]
+async fn ten_thousand_callers_compute_once_on_mariadb() {
+    let server = MariaDbServer::start().await;
+    ten_thousand_callers_compute_once(&server.database()).await;
+}
+
+/// The memory of a process is its own, so all callers are in one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_callers_compute_once_in_memory() {
+    for tags in [&[][..], &["t"]] {
+        let builder = SmartCache::builder().backend(BackendKind::Memory);
+        let values = builder.build().await.unwrap().values();
+        let gate = Gate::new();
+        let mut calling = JoinSet::new();
+        for _ in 0..CALLERS {
+            let (wanted, gate) = (values.get_or_set("k").tags(tags.to_vec()), gate.clone());
+            calling.spawn(async move {
+                let value = wanted.compute(async || gate.pass().await);
+                value.await.unwrap()
+            });
+        }
+        gate.begun().await;
+        gate.open_for_all();
+        let values: BTreeSet<u64> = calling.join_all().await.into_iter().collect();
+        assert_eq!((gate.runs(), values.len()), (1, 1), "{tags:?}");
+    }
 }
 
 #[tokio::test]

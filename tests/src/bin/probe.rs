@@ -26,8 +26,8 @@ use axum::http::Request;
 use axum::routing::{get, post};
 use http_body_util::BodyExt as _;
 use smart_cache::{
-    ClearError, SmartCache, clear_all, clear_cache, clear_cache_blocking, clears_cache, install,
-    install_named, smart_cache,
+    ClearError, SmartCache, Timeout, cache, caches, clear_all, clear_cache, clear_cache_blocking,
+    clears_cache, install, install_named, smart_cache,
 };
 use tower::ServiceExt as _;
 use tracing_subscriber::filter::LevelFilter;
@@ -143,6 +143,8 @@ fn app() -> Router {
         .route("/clear-blocking/{key}", post(clear_blocking))
         .route("/clear-while-starting/{key}", post(clear_while_starting))
         .route("/pending", get(pending))
+        .route("/value/{cache}/{key}", get(value).post(set_value))
+        .route("/same/{cache}", get(same))
 }
 
 #[smart_cache("page:{id}", tags("pages"))]
@@ -249,6 +251,32 @@ async fn local() -> String {
             format!("{live} {}", stats.local_hits)
         }
         Err(why) => why.to_string(),
+    }
+}
+
+/// The low-level API of a cache by its name.
+async fn value(Path((cache, key)): Path<(String, String)>) -> String {
+    match caches(&cache) {
+        Ok(values) => match values.get::<String>(key).await {
+            Ok(found) => format!("{found:?}"),
+            Err(why) => format!("error: {why}"),
+        },
+        Err(why) => format!("error: {why}"),
+    }
+}
+
+async fn set_value(Path((cache, key)): Path<(String, String)>) -> String {
+    match caches(&cache) {
+        Ok(values) => outcome(values.set(key, &cache, Timeout::Default).await),
+        Err(why) => format!("error: {why}"),
+    }
+}
+
+/// Whether a name is the same cache each time, and another than the default one.
+async fn same(Path(name): Path<String>) -> String {
+    match (caches(&name), caches(&name)) {
+        (Ok(one), Ok(other)) => (one == other && one != cache()).to_string(),
+        (Err(why), _) | (_, Err(why)) => format!("error: {why}"),
     }
 }
 

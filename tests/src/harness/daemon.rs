@@ -88,6 +88,20 @@ impl Daemon {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Sends a signal to it and to every process that it has started.
+    pub(super) fn signal_all(&self, signal: Signal) {
+        let pid = self.pid().as_raw_nonzero();
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        let children = std::fs::read_to_string(path).expect("Linux tells of children");
+        let children = children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok());
+        for pid in std::iter::once(self.pid()).chain(children.filter_map(Pid::from_raw)) {
+            // One that has just ended hears nothing.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
     /// Its process.
     pub(super) fn pid(&self) -> Pid {
         Pid::from_child(&self.process)

@@ -147,6 +147,26 @@ impl MariaDbServer {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Stops the server as a hung machine would: connections stay, answers do not come.
+    ///
+    /// # Panics
+    ///
+    /// When it was crashed before.
+    pub fn freeze(&self) {
+        let daemon = self.daemon.as_ref().expect("the server was crashed");
+        daemon.signal_all(Signal::STOP);
+    }
+
+    /// Lets a frozen server go on.
+    ///
+    /// # Panics
+    ///
+    /// When it was crashed before.
+    pub fn thaw(&self) {
+        let daemon = self.daemon.as_ref().expect("the server was crashed");
+        daemon.signal_all(Signal::CONT);
+    }
+
     /// Kills the server: what was committed is there after a [`restart`](Self::restart).
     pub fn crash(&mut self) {
         self.daemon = None;

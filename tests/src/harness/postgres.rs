@@ -186,6 +186,26 @@ impl PostgresServer {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Stops the server as a hung machine would: connections stay, answers do not come.
+    ///
+    /// # Panics
+    ///
+    /// When it was crashed before.
+    pub fn freeze(&self) {
+        let daemon = self.daemon.as_ref().expect("the server was crashed");
+        daemon.signal_all(Signal::STOP);
+    }
+
+    /// Lets a frozen server go on.
+    ///
+    /// # Panics
+    ///
+    /// When it was crashed before.
+    pub fn thaw(&self) {
+        let daemon = self.daemon.as_ref().expect("the server was crashed");
+        daemon.signal_all(Signal::CONT);
+    }
+
     /// Ends all of the server's processes at once: what was committed is there after a
     /// [`restart`](Self::restart), everything else is gone.
     pub fn crash(&mut self) {

@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -20,6 +20,10 @@ use crate::backend::{Counted, Expiry, NamePage, Ttl, matches_glob};
 
 /// Says that a folder is ours.
 const MARKER: &str = "smart-cache-values";
+/// Begins the name of a namespace's folder.
+const NAMESPACE: &str = "ns-";
+/// Begins the name of a namespace that was cleared.
+pub(super) const TRASH: &str = ".trash-";
 /// Begins the name of a file that is being written.
 pub(super) const TEMPORARY: &str = ".tmp-";
 /// A file that was read says so this often: what is not read for long goes first.
@@ -35,11 +39,21 @@ pub(super) struct Folder {
     root: PathBuf,
     namespace: PathBuf,
     capacity: u64,
-    /// Told once the folder was opened.
-    life: OnceLock<String>,
+    /// Known while the folder is open.
+    life: RwLock<Option<Life>>,
     opening: Mutex<()>,
     pub(super) written: AtomicU64,
     pub(super) trimmed: Mutex<Option<Instant>>,
+    /// Whether somebody in this process is trimming.
+    pub(super) trims: AtomicBool,
+}
+
+/// Which folder this is: another one may be made in its place.
+#[derive(Debug, Clone)]
+struct Life {
+    text: String,
+    /// That of the marker.
+    inode: u64,
 }
 
 /// A part of the namespace that nobody else changes meanwhile.
@@ -50,15 +64,19 @@ struct Part {
 
 impl Folder {
     pub(super) fn new(root: PathBuf, namespace: &str, capacity: u64) -> Self {
-        let name = format!("ns-{}", &blake3::hash(namespace.as_bytes()).to_hex()[..32]);
+        let name = format!(
+            "{NAMESPACE}{}",
+            &blake3::hash(namespace.as_bytes()).to_hex()[..32]
+        );
         Self {
             namespace: root.join(name),
             root,
             capacity: capacity.max(64 << 10),
-            life: OnceLock::new(),
+            life: RwLock::default(),
             opening: Mutex::new(()),
             written: AtomicU64::new(0),
             trimmed: Mutex::new(None),
+            trims: AtomicBool::new(false),
         }
     }
 
@@ -81,19 +99,33 @@ impl Folder {
 
     /// Unlike for each start of the machine and each folder.
     pub(super) fn life(&self) -> Option<String> {
-        self.life.get().cloned()
+        let life = self.life.read().unwrap_or_else(PoisonError::into_inner);
+        life.as_ref().map(|life| life.text.clone())
+    }
+
+    /// Looks whether the folder is still the one that was opened: it may be deleted as a whole under
+    /// all who use it, and whoever writes next makes a new one.
+    pub(super) fn look_after(&self) {
+        let now = self.root.join(MARKER).metadata().map(|marker| marker.ino());
+        let is_other = |life: &Life| now.as_ref().ok() != Some(&life.inode);
+        let seen = self.life.read().unwrap_or_else(PoisonError::into_inner);
+        if seen.as_ref().is_some_and(is_other) {
+            drop(seen);
+            let mut life = self.life.write().unwrap_or_else(PoisonError::into_inner);
+            life.take_if(|life| is_other(life));
+        }
     }
 
     /// Makes the folder, or sees that it is ours; once.
     pub(super) fn open(&self) -> std::io::Result<()> {
-        if self.life.get().is_some() {
+        if self.life().is_some() {
             return Ok(());
         }
         let _guard = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         make_folder(&self.root)?;
         let marker = self.root.join(MARKER);
         if !marker.exists() {
-            if self.root.read_dir()?.next().is_some() && !marker.exists() {
+            if !holds_ours_alone(&self.root)? && !marker.exists() {
                 return Err(std::io::Error::new(
                     ErrorKind::AlreadyExists,
                     "the folder is not empty and no cache of ours: give one of its own",
@@ -113,9 +145,9 @@ impl Folder {
             }
         }
         let inode = marker.metadata()?.ino();
-        let _ = self
-            .life
-            .set(format!("{}-{inode}", crate::backend::boot::boot_id()));
+        let text = format!("{}-{inode}", crate::backend::boot::boot_id());
+        let mut life = self.life.write().unwrap_or_else(PoisonError::into_inner);
+        *life = Some(Life { text, inode });
         Ok(())
     }
 
@@ -131,9 +163,11 @@ impl Folder {
         loop {
             let folder = match File::open(part) {
                 Ok(folder) => folder,
-                Err(why) if why.kind() == ErrorKind::NotFound => {
-                    make_folder(&self.namespace)?;
-                    make_folder(part)?;
+                Err(why) if why.kind() == ErrorKind::NotFound && Instant::now() < deadline => {
+                    self.look_after();
+                    self.open()?;
+                    make_inner_folder(&self.namespace)?;
+                    make_inner_folder(part)?;
                     continue;
                 }
                 Err(why) => return Err(why),
@@ -260,6 +294,26 @@ impl Folder {
         Ok(Counted::Now(sum))
     }
 
+    pub(super) fn exchange(
+        &self,
+        name: &str,
+        old: &Bytes,
+        new: Option<Bytes>,
+        deadline: Instant,
+    ) -> std::io::Result<bool> {
+        let (part, file) = self.place(name);
+        let part = self.lock(&part, deadline)?;
+        let found = part.read(&file, name)?;
+        let Some(record) = found.filter(|record| record.value == *old) else {
+            return Ok(false);
+        };
+        match new {
+            Some(value) => self.note(part.write(&file, name, &Record { value, ..record })?),
+            None => part.remove(&file)?,
+        }
+        Ok(true)
+    }
+
     pub(super) fn rename(&self, from: &str, to: &str, deadline: Instant) -> std::io::Result<bool> {
         let ((old_part, old_file), (new_part, new_file)) = (self.place(from), self.place(to));
         // One order for all, so that two processes do not wait for each other.
@@ -305,7 +359,7 @@ impl Folder {
 
     /// Moves the namespace aside, where nobody looks for it.
     pub(super) fn move_away(&self) -> std::io::Result<Option<PathBuf>> {
-        let trash = self.root.join(format!(".trash-{}", unique()?));
+        let trash = self.root.join(format!("{TRASH}{}", unique()?));
         match std::fs::rename(&self.namespace, &trash) {
             Ok(()) => Ok(Some(trash)),
             Err(why) if why.kind() == ErrorKind::NotFound => Ok(None),
@@ -453,6 +507,34 @@ fn name_of(path: &Path) -> std::io::Result<Option<String>> {
 fn make_folder(path: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(path)
+}
+
+/// A folder in one of ours; one that has lost its own is for the caller to find out.
+fn make_inner_folder(path: &Path) -> std::io::Result<()> {
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(why) if !matches!(why.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {
+            Err(why)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether there is nothing in a folder that is not ours: it is new, or somebody is deleting it
+/// while others write.
+fn holds_ours_alone(root: &Path) -> std::io::Result<bool> {
+    for found in root.read_dir()? {
+        let name = found?.file_name();
+        let name = name.to_string_lossy();
+        if !name.starts_with(TRASH) && !is_namespace(&name) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn is_namespace(name: &str) -> bool {
+    let hash = name.strip_prefix(NAMESPACE).unwrap_or_default();
+    hash.len() == 32 && hash.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn whole_number(bytes: &[u8]) -> Option<i64> {

@@ -111,8 +111,16 @@ impl FileStore {
         });
         match tokio::time::timeout(patience, work).await {
             Ok(Ok(Ok(done))) => Ok(done),
+            // No silence: what takes no lock, which is every read, goes on.
             Ok(Ok(Err(why))) if why.kind() == std::io::ErrorKind::TimedOut => {
-                Err(BackendError::Timeout(self.options.timeout))
+                Err(BackendError::Refused(
+                    format!(
+                        "{}: somebody has kept a lock for longer than {:?}",
+                        self.folder.path().display(),
+                        self.options.timeout
+                    )
+                    .into(),
+                ))
             }
             Ok(Ok(Err(why))) => Err(BackendError::Refused(
                 format!("{}: {why}", self.folder.path().display()).into(),
@@ -127,7 +135,7 @@ impl FileStore {
         if self.folder.is_trim_due() {
             let folder = Arc::clone(&self.folder);
             tokio::task::spawn_blocking(move || {
-                if let Err(why) = folder.trim_if_nobody_does() {
+                if let Err(why) = folder.trim_at_leisure() {
                     tracing::warn!(folder = %folder.path().display(), cause = %why, "the cache's folder could not be trimmed to its bound");
                 }
             });
@@ -265,6 +273,19 @@ impl ValueStore for FileStore {
         }))
     }
 
+    fn exchange<'a>(
+        &'a self,
+        name: &'a str,
+        old: &'a Bytes,
+        new: Option<&'a Bytes>,
+    ) -> BoxFuture<'a, Result<bool, BackendError>> {
+        let (name, old, new) = (name.to_owned(), old.clone(), new.cloned());
+        let bytes = old.len() + new.as_ref().map_or(0, Bytes::len);
+        Box::pin(self.call(bytes, move |folder, deadline| {
+            folder.exchange(&name, &old, new, deadline)
+        }))
+    }
+
     fn ttl<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Ttl, BackendError>> {
         let name = name.to_owned();
         Box::pin(self.call(0, move |folder, _| folder.ttl(&name)))
@@ -297,6 +318,8 @@ impl ValueStore for FileStore {
 
     fn incarnation(&self) -> BoxFuture<'_, Result<String, BackendError>> {
         Box::pin(async move {
+            // One system call, which waits for no disk.
+            self.folder.look_after();
             match self.folder.life() {
                 Some(life) => Ok(life),
                 None => {

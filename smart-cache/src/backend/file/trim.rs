@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::folder::{Folder, TEMPORARY, about, files, parts};
+use super::folder::{Folder, TEMPORARY, TRASH, about, files, parts};
 use super::record::is_over;
 
 /// A folder that is written to is looked through this often, however little was written.
@@ -17,35 +17,64 @@ const TRIM_EVERY: Duration = Duration::from_secs(600);
 const FORGOTTEN: Duration = Duration::from_secs(3600);
 
 impl Folder {
-    /// Whether enough was written, or time has passed, since this process last looked.
+    /// Whether enough was written, or time has passed, since this process last looked, and nobody
+    /// here is looking already. Whoever is told so has to look.
     pub(super) fn is_trim_due(&self) -> bool {
-        let mut trimmed = self.trimmed.lock().unwrap_or_else(PoisonError::into_inner);
-        let much = self.written.load(Ordering::Relaxed) > self.capacity() / 16;
+        let trimmed = self.trimmed.lock().unwrap_or_else(PoisonError::into_inner);
         let long = trimmed.is_none_or(|trimmed| trimmed.elapsed() > TRIM_EVERY);
-        if much || long {
-            self.written.store(0, Ordering::Relaxed);
-            *trimmed = Some(Instant::now());
-        }
-        much || long
+        (long || self.is_much_written()) && !self.trims.swap(true, Ordering::Relaxed)
     }
 
-    /// Looks through the namespace, unless another process or call is doing so.
-    pub(super) fn trim_if_nobody_does(&self) -> std::io::Result<()> {
-        self.trim_under(FlockOperation::NonBlockingLockExclusive)
+    fn is_much_written(&self) -> bool {
+        self.written.load(Ordering::Relaxed) > self.capacity() / 16
+    }
+
+    /// Looks through the namespace, and again for what was written meanwhile; what another process
+    /// is looking through is left to it and to the next write.
+    pub(super) fn trim_at_leisure(&self) -> std::io::Result<()> {
+        let looked = loop {
+            let written = self.written.swap(0, Ordering::Relaxed);
+            match self.trim_under(FlockOperation::NonBlockingLockExclusive) {
+                Ok(true) if self.is_much_written() => {}
+                Ok(true) => break Ok(()),
+                Ok(false) => {
+                    self.written.fetch_add(written, Ordering::Relaxed);
+                    break Ok(());
+                }
+                Err(why) => break Err(why),
+            }
+        };
+        *self.trimmed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.trims.store(false, Ordering::Relaxed);
+        looked
     }
 
     /// Looks through the namespace, after whoever is doing so.
     pub(super) fn trim(&self) -> std::io::Result<()> {
-        self.trim_under(FlockOperation::LockExclusive)
+        self.trim_under(FlockOperation::LockExclusive).map(drop)
     }
 
-    fn trim_under(&self, lock: FlockOperation) -> std::io::Result<()> {
+    /// What a process that crashed, or ended, had cleared and not removed yet.
+    fn empty_trash(&self) -> std::io::Result<()> {
+        for found in self.path().read_dir()? {
+            let found = found?;
+            if found.file_name().to_string_lossy().starts_with(TRASH) {
+                // Whoever moved it there may be removing it too.
+                let _ = std::fs::remove_dir_all(found.path());
+            }
+        }
+        Ok(())
+    }
+
+    /// `false` when somebody else is doing so.
+    fn trim_under(&self, lock: FlockOperation) -> std::io::Result<bool> {
+        self.empty_trash()?;
         let Ok(whole) = std::fs::File::open(self.namespace()) else {
-            return Ok(());
+            return Ok(true);
         };
         match flock(&whole, lock) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(()),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
             Err(why) => return Err(why.into()),
         }
         let (mut kept, mut taken) = (Vec::<(SystemTime, u64, PathBuf)>::new(), 0);
@@ -71,7 +100,7 @@ impl Folder {
             }
         }
         if taken <= self.capacity() {
-            return Ok(());
+            return Ok(true);
         }
         kept.sort_unstable();
         // Some room, so that the next write does not need the next look.
@@ -84,6 +113,6 @@ impl Folder {
                 taken -= bytes;
             }
         }
-        Ok(())
+        Ok(true)
     }
 }

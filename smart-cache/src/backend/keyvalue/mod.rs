@@ -22,6 +22,7 @@ mod breaker;
 mod entry;
 mod index;
 mod names;
+mod retire;
 mod sweep;
 mod ticket;
 mod tokens;

@@ -14,6 +14,13 @@ pub(super) const ENTRIES: &str = "e:";
 /// What begins the name of every place in an index, of any version.
 pub(super) const PLACES: &str = "s:";
 
+/// What begins the name of every token.
+pub(super) const TOKENS: &str = "t:";
+/// What begins the names of a key's index: how many places it has given out, and who has each.
+pub(super) const INDEXES: [&str; 2] = ["c:", "n:"];
+/// What begins the name that says that a build has come.
+pub(super) const FIRSTS: &str = "f:";
+
 impl Names {
     pub(super) fn new(version: &str) -> Self {
         Self {
@@ -69,6 +76,12 @@ impl Names {
         format!("b:{version}")
     }
 
+    /// Says that tokens have been given an end.
+    #[expect(clippy::unused_self, reason = "names are asked of one place")]
+    pub(super) fn retiring(&self) -> String {
+        "r:".to_owned()
+    }
+
     #[expect(clippy::unused_self, reason = "names are asked of one place")]
     pub(super) fn sweeper(&self) -> String {
         "w:".to_owned()
@@ -82,4 +95,42 @@ pub(super) fn version_and_id(name: &str) -> Option<(&str, EntryId)> {
         .or_else(|| name.strip_prefix(PLACES))?;
     let (version, id) = rest.rsplit_once(':')?;
     Some((version, EntryId::parse(id)?))
+}
+
+/// The version, and the key as it names its token, in a name of an index; of the name that says that
+/// a build has come, the version alone.
+pub(super) fn indexed_key(name: &str) -> Option<(&str, Option<&str>)> {
+    if let Some(version) = name.strip_prefix(FIRSTS) {
+        return Some((version, None));
+    }
+    let [counts, places] = INDEXES;
+    if let Some(rest) = name.strip_prefix(counts) {
+        let (version, key) = rest.split_once(':')?;
+        return Some((version, Some(key)));
+    }
+    let (version, rest) = name.strip_prefix(places)?.split_once(':')?;
+    let (_, key) = rest.split_once(':')?;
+    Some((version, Some(key)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_an_index_tell_version_and_key() {
+        let names = Names::new("v1.2");
+        for key in ["product:7", "a:b:c", "#x", ""] {
+            let key_of = |name: &str| {
+                let (version, key) = indexed_key(name)?;
+                assert_eq!(version, "v1.2");
+                key.map(str::to_owned)
+            };
+            let expected = Some(token_name(key).into_owned());
+            assert_eq!(key_of(&names.places(key)), expected);
+            assert_eq!(key_of(&names.at_place(key, 12)), expected);
+        }
+        assert_eq!(indexed_key(&names.first_of_version()), Some(("v1.2", None)));
+        assert_eq!(indexed_key("t:k"), None);
+    }
 }

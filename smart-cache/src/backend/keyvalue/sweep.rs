@@ -1,4 +1,5 @@
-//! What clears and forgotten builds have left behind, found by walking over all names.
+//! What clears and forgotten builds have left behind, found by walking over all names; what the
+//! living depend on is remembered on the way, so that the other tokens can go (`retire.rs`).
 //!
 //! Where names cannot be listed there is no sweep: such a store evicts, or the next fill of the
 //! same entry overwrites what is dead.
@@ -11,11 +12,13 @@ use bytes::Bytes;
 
 use super::entry::Kept;
 use super::names::{ENTRIES, PLACES, version_and_id};
+use super::retire::Builds;
 use super::tokens::digest_of;
 use super::{KeyValueBackend, Shared};
+use crate::backend::used::Used;
 use crate::codec::Head;
 use crate::error::BackendError;
-use crate::protocol::Target;
+use crate::protocol::{Target, token_name};
 
 /// A build that nobody has announced for so long is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
@@ -58,8 +61,50 @@ impl KeyValueBackend {
     }
 }
 
+/// What the sweep found under an entry's name.
+enum Seen {
+    /// Nothing, or nothing of ours.
+    Gone,
+    Dead,
+    Living(Head),
+}
+
+/// A walk over all names that begin alike.
+pub(super) struct Walk<'a> {
+    shared: &'a Shared,
+    glob: String,
+    /// `None` at the end.
+    from: Option<Option<String>>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn over(shared: &'a Shared, beginning: &str) -> Self {
+        Self {
+            shared,
+            glob: format!("{beginning}*"),
+            from: Some(None),
+        }
+    }
+
+    /// The next names; `None` when all were seen.
+    pub(super) async fn step(&mut self) -> Result<Option<Vec<String>>, BackendError> {
+        let Some(from) = self.from.take() else {
+            return Ok(None);
+        };
+        let names = self.shared.store.names(&self.glob, from);
+        let page = self.shared.call(patience(self.shared), names).await?;
+        self.from = page.next.map(Some);
+        Ok(Some(page.names))
+    }
+}
+
+/// When a step of the sweep is given up.
+pub(super) fn patience(shared: &Shared) -> Instant {
+    Instant::now() + PATIENCE.max(shared.options.timeout)
+}
+
 impl Shared {
-    async fn take_care(&self, is_start: bool) -> Result<(), BackendError> {
+    async fn take_care(self: &Arc<Self>, is_start: bool) -> Result<(), BackendError> {
         let name = self.names.announcement(self.names.version());
         let values = [(name, Bytes::from_static(b"1"))];
         let announced = self.store.set_many(&values, Some(FORGOTTEN));
@@ -80,46 +125,52 @@ impl Shared {
         Ok(())
     }
 
-    /// Walks over all entries and removes the dead ones; how many.
-    pub(super) async fn sweep(&self) -> Result<u64, BackendError> {
-        let (mut removed, mut from) = (0, None);
-        loop {
-            let glob = format!("{ENTRIES}*");
-            let patience = Instant::now() + PATIENCE.max(self.options.timeout);
-            let page = self.call(patience, self.store.names(&glob, from)).await?;
-            for name in page.names {
-                if self.is_dead(&name).await? {
-                    let place = name.replacen(ENTRIES, PLACES, 1);
-                    removed += self.delete(&[name], self.soon()).await?;
-                    self.delete(&[place], self.soon()).await?;
+    /// Walks over all entries and removes the dead ones; how many. Then over the tokens, of which
+    /// those that nothing depends on are given an end.
+    pub(super) async fn sweep(self: &Arc<Self>) -> Result<u64, BackendError> {
+        let (mut removed, mut used, mut builds) = (0, Used::default(), Builds::default());
+        let mut walk = Walk::over(self, ENTRIES);
+        while let Some(names) = walk.step().await? {
+            for name in names {
+                match self.look_at(&name, &mut builds).await? {
+                    Seen::Gone => {}
+                    Seen::Dead => {
+                        let place = name.replacen(ENTRIES, PLACES, 1);
+                        removed += self.delete(&[name], self.soon()).await?;
+                        self.delete(&[place], self.soon()).await?;
+                    }
+                    Seen::Living(head) => {
+                        let names = std::iter::once(&head.key).chain(&head.tags);
+                        for name in names.chain(&head.dynamic) {
+                            used.add(&token_name(name));
+                        }
+                    }
                 }
                 // Requests come first.
                 tokio::task::yield_now().await;
             }
-            match page.next {
-                Some(next) => from = Some(next),
-                None => return Ok(removed),
-            }
         }
+        self.retire(used, &mut builds).await?;
+        Ok(removed)
     }
 
-    async fn is_dead(&self, name: &str) -> Result<bool, BackendError> {
+    async fn look_at(&self, name: &str, builds: &mut Builds) -> Result<Seen, BackendError> {
         let Some((version, _)) = version_and_id(name) else {
-            return Ok(false);
+            return Ok(Seen::Gone);
         };
-        if version != self.names.version() {
-            let announced = self.names.announcement(version);
-            if self.get(announced, self.soon()).await?.is_none() {
-                return Ok(true);
-            }
+        if self.is_forgotten(version, builds).await? {
+            return Ok(Seen::Dead);
         }
-        match self.get(name.to_owned(), self.soon()).await? {
-            // It has expired on the way, so there is nothing to remove.
-            None => Ok(false),
-            Some(value) => match Kept::read(value) {
-                Some(kept) => Ok(!self.is_vouched_for(&kept).await?),
-                None => Ok(true),
-            },
+        // It may have expired on the way, and then there is nothing to remove.
+        let Some(value) = self.get(name.to_owned(), self.soon()).await? else {
+            return Ok(Seen::Gone);
+        };
+        let Some(kept) = Kept::read(value) else {
+            return Ok(Seen::Dead);
+        };
+        match Head::read(&kept.payload) {
+            Some((head, _)) if self.is_vouched_for(&kept).await? => Ok(Seen::Living(head)),
+            _ => Ok(Seen::Dead),
         }
     }
 

@@ -5,8 +5,9 @@
 //! a value deletes the token of its [`value_key`] first, and with it the proof of whatever is still
 //! on its way. A value that was simply set carries nothing and stands as it is.
 //!
-//! A computed value that is to be counted or moved is taken out of its place first, which one of
-//! all who try does, and put back without its proof.
+//! A computed value that is to be counted or moved loses its proof first and becomes a plain one,
+//! and one whose proof has fallen makes room for another: each by comparing, so that what somebody
+//! sets meanwhile stays.
 //!
 //! Over 400 lines: the trait has many methods, and each has to keep the proof above.
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Shared;
-use super::tokens::{UNUSED_TOKEN_LIFE, Wanted, digest_of, fresh_nonce};
+use super::tokens::{UNUSED_TOKEN_LIFE, Wanted, digest_of};
 use crate::backend::{
     Added, BoxFuture, Counted, Expiry, Lease, NamePage, NewValue, Ttl, ValueStore, value_key,
 };
@@ -44,6 +45,20 @@ enum Found {
     Plain(Bytes),
     /// With the digest that its tokens must have, and whose tokens those are.
     Computed(Vec<u8>, Vec<String>, Bytes),
+}
+
+/// What stands in a value's place.
+enum Standing {
+    Nothing,
+    /// A value that was set.
+    Plain,
+    /// One that was computed, as it is stored and as it is.
+    Computed {
+        raw: Bytes,
+        value: Bytes,
+    },
+    /// One that was computed and has lost its proof, as it is stored.
+    Dead(Bytes),
 }
 
 impl Values {
@@ -82,18 +97,17 @@ impl Values {
             .map(drop)
     }
 
-    /// The living values under these stored names; whether each was computed.
-    async fn living(&self, stored: &[String]) -> Result<Vec<Option<(Bytes, bool)>>, BackendError> {
+    /// The living values under these stored names.
+    async fn living(&self, stored: &[String]) -> Result<Vec<Option<Bytes>>, BackendError> {
         let found = self.store.get_many(stored).await?;
         let mut living = Vec::with_capacity(found.len());
         for value in found {
             living.push(match value.map(read) {
                 None => None,
-                Some(Found::Plain(value)) => Some((value, false)),
-                Some(Found::Computed(digest, keys, value)) => self
-                    .is_proved(&digest, &keys)
-                    .await?
-                    .then_some((value, true)),
+                Some(Found::Plain(value)) => Some(value),
+                Some(Found::Computed(digest, keys, value)) => {
+                    self.is_proved(&digest, &keys).await?.then_some(value)
+                }
             });
         }
         Ok(living)
@@ -109,27 +123,28 @@ impl Values {
         Ok(digest_of(&tokens).is_some_and(|now| now.as_bytes()[..] == *digest))
     }
 
-    async fn one(&self, stored: &str) -> Result<Option<(Bytes, bool)>, BackendError> {
-        let living = self.living(&[stored.to_owned()]).await?;
-        Ok(living.into_iter().next().flatten())
+    /// What stands under one stored name.
+    async fn standing(&self, stored: &str) -> Result<Standing, BackendError> {
+        let found = self.store.get_many(&[stored.to_owned()]).await?;
+        let Some(raw) = found.into_iter().next().flatten() else {
+            return Ok(Standing::Nothing);
+        };
+        Ok(match read(raw.clone()) {
+            Found::Plain(_) => Standing::Plain,
+            Found::Computed(digest, keys, value) if self.is_proved(&digest, &keys).await? => {
+                Standing::Computed { raw, value }
+            }
+            Found::Computed(..) => Standing::Dead(raw),
+        })
     }
 
-    /// Takes the proof off a computed value, unless somebody else does.
-    async fn unwrap(&self, stored: &str) -> Result<(), BackendError> {
-        let aside = format!("{stored}\0{}", fresh_nonce()?);
-        let (value, left) = (self.one(stored).await?, self.store.ttl(stored).await?);
-        let expiry = match left {
-            Ttl::Missing => return Ok(()),
-            Ttl::Never => None,
-            Ttl::After(left) => Some(left),
-        };
-        if let Some((value, true)) = value
-            && self.store.rename(stored, &aside).await?
-        {
-            self.store.add(stored, plain(&value), expiry).await?;
-            self.store.delete_many(&[aside]).await?;
-        }
-        Ok(())
+    /// Whether there is a value under a stored name.
+    async fn lives(&self, stored: &str) -> Result<bool, BackendError> {
+        let standing = self.standing(stored).await?;
+        Ok(matches!(
+            standing,
+            Standing::Plain | Standing::Computed { .. }
+        ))
     }
 
     async fn count(&self, name: &str, delta: i64) -> Result<Counted, BackendError> {
@@ -139,10 +154,13 @@ impl Values {
             if counted != Counted::NotAnInteger {
                 return Ok(counted);
             }
-            match self.one(&stored).await? {
-                None => return Ok(Counted::Missing),
-                Some((_, false)) => return Ok(Counted::NotAnInteger),
-                Some((_, true)) => self.unwrap(&stored).await?,
+            match self.standing(&stored).await? {
+                Standing::Nothing | Standing::Dead(_) => return Ok(Counted::Missing),
+                Standing::Plain => return Ok(Counted::NotAnInteger),
+                Standing::Computed { raw, value } => {
+                    let plain = plain(&value);
+                    self.store.exchange(&stored, &raw, Some(&plain)).await?;
+                }
             }
         }
         Err(busy())
@@ -151,10 +169,13 @@ impl Values {
     async fn move_value(&self, from: &str, to: &str) -> Result<bool, BackendError> {
         let (old, new) = (self.name(from), self.name(to));
         for _ in 0..ATTEMPTS {
-            match self.one(&old).await? {
-                None => return Ok(false),
-                Some((_, true)) => self.unwrap(&old).await?,
-                Some((_, false)) => {
+            match self.standing(&old).await? {
+                Standing::Nothing | Standing::Dead(_) => return Ok(false),
+                Standing::Computed { raw, value } => {
+                    let plain = plain(&value);
+                    self.store.exchange(&old, &raw, Some(&plain)).await?;
+                }
+                Standing::Plain => {
                     self.outlaw([from, to].into_iter()).await?;
                     return self.store.rename(&old, &new).await;
                 }
@@ -163,24 +184,23 @@ impl Values {
         Err(busy())
     }
 
-    async fn insert(
+    /// Stores where there is nothing, or only what has lost its proof; whether it did.
+    async fn add_over_dead(
         &self,
-        name: &str,
-        value: &Bytes,
+        stored: &str,
+        bytes: Bytes,
         expiry: Expiry,
     ) -> Result<bool, BackendError> {
-        let stored = self.name(name);
         for _ in 0..ATTEMPTS {
-            if self.store.add(&stored, plain(value), expiry).await? {
+            if self.store.add(stored, bytes.clone(), expiry).await? {
                 return Ok(true);
             }
-            if self.one(&stored).await?.is_some() {
-                return Ok(false);
+            match self.standing(stored).await? {
+                Standing::Plain | Standing::Computed { .. } => return Ok(false),
+                // What somebody has put there since stays.
+                Standing::Dead(raw) => drop(self.store.exchange(stored, &raw, None).await?),
+                Standing::Nothing => {}
             }
-            // A computed value whose proof has fallen stands in the way.
-            self.store
-                .delete_many(std::slice::from_ref(&stored))
-                .await?;
         }
         Err(busy())
     }
@@ -218,33 +238,21 @@ impl Shared {
         let deadline = self.soon();
         let incarnation = self.incarnation(deadline).await?;
         let wanted: Vec<Wanted> = self.statics(target, incarnation);
-        let tokens = self.read(&wanted, deadline).await?;
+        let (tokens, is_retiring) = self.read_to_keep(&wanted, deadline).await?;
         if digest_of(&tokens) != Some(lease.digest) {
             return Ok(Added::Refused);
         }
         let values = Values::new(Arc::clone(self));
         let stored = values.name(value.name);
         let bytes = computed(lease.digest.as_bytes(), target, value.bytes);
-        for _ in 0..ATTEMPTS {
-            if values
-                .store
-                .add(&stored, bytes.clone(), value.expiry)
-                .await?
-            {
-                // Its tokens must not expire before it.
-                let ttl = value.expiry.filter(|ttl| *ttl < UNUSED_TOKEN_LIFE / 2);
-                self.keep(&wanted[1..], &tokens[1..], ttl).await;
-                return Ok(Added::Stored);
-            }
-            if values.one(&stored).await?.is_some() {
-                return Ok(Added::Present);
-            }
-            values
-                .store
-                .delete_many(std::slice::from_ref(&stored))
-                .await?;
+        if !values.add_over_dead(&stored, bytes, value.expiry).await? {
+            return Ok(Added::Present);
         }
-        Err(busy())
+        // Its tokens must not expire before it.
+        let ttl = value.expiry.filter(|ttl| *ttl < UNUSED_TOKEN_LIFE / 2);
+        self.keep(&wanted[1..], &tokens[1..], ttl, is_retiring)
+            .await;
+        Ok(Added::Stored)
     }
 }
 
@@ -305,11 +313,7 @@ impl ValueStore for Values {
         Box::pin(async move {
             self.shared.breaker.admit()?;
             let (stored, deadline) = (self.all(names), self.shared.patient());
-            let living = self.shared.call(deadline, self.living(&stored)).await?;
-            Ok(living
-                .into_iter()
-                .map(|value| value.map(|(value, _)| value))
-                .collect())
+            self.shared.call(deadline, self.living(&stored)).await
         })
     }
 
@@ -335,7 +339,10 @@ impl ValueStore for Values {
         value: Bytes,
         expiry: Expiry,
     ) -> BoxFuture<'a, Result<bool, BackendError>> {
-        Box::pin(async move { self.insert(name, &value, expiry).await })
+        Box::pin(async move {
+            self.add_over_dead(&self.name(name), plain(&value), expiry)
+                .await
+        })
     }
 
     fn touch<'a>(
@@ -345,7 +352,7 @@ impl ValueStore for Values {
     ) -> BoxFuture<'a, Result<bool, BackendError>> {
         Box::pin(async move {
             let stored = self.name(name);
-            Ok(self.one(&stored).await?.is_some() && self.store.touch(&stored, expiry).await?)
+            Ok(self.lives(&stored).await? && self.store.touch(&stored, expiry).await?)
         })
     }
 
@@ -375,9 +382,10 @@ impl ValueStore for Values {
     fn ttl<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Ttl, BackendError>> {
         Box::pin(async move {
             let stored = self.name(name);
-            match self.one(&stored).await? {
-                Some(_) => self.store.ttl(&stored).await,
-                None => Ok(Ttl::Missing),
+            if self.lives(&stored).await? {
+                self.store.ttl(&stored).await
+            } else {
+                Ok(Ttl::Missing)
             }
         })
     }

@@ -48,7 +48,7 @@ impl Shared {
         let statics = self.statics(target, Arc::clone(&incarnation));
         let mut wanted = statics.clone();
         wanted.extend(filling.dynamic.iter().map(|tag| self.wanted(tag)));
-        let tokens = self.read(&wanted, deadline).await?;
+        let (tokens, is_retiring) = self.read_to_keep(&wanted, deadline).await?;
         self.is_still(&incarnation, deadline).await?;
         let (own, found) = tokens.split_at(statics.len());
         if digest_of(own) != Some(lease.digest) {
@@ -71,7 +71,8 @@ impl Shared {
         let value = written(lease.digest, of_list, ttl.is_some(), filling.payload);
         self.write(target, value, ttl).await?;
         if !settling {
-            self.keep(&wanted[1..], &tokens[1..], ttl).await;
+            self.keep(&wanted[1..], &tokens[1..], ttl, is_retiring)
+                .await;
         }
         Ok(Stored::Landed(ttl))
     }
@@ -118,14 +119,16 @@ impl Shared {
     }
 
     /// An entry depends on these tokens now, so they must not expire before it. One that has
-    /// outlived an unused token's life was made permanent before.
+    /// outlived an unused token's life was made permanent before, unless the sweep has given some
+    /// an end since (`is_retiring`).
     pub(super) async fn keep(
         self: &Arc<Self>,
         wanted: &[Wanted],
         tokens: &[Option<Token>],
         ttl: Option<Duration>,
+        is_retiring: bool,
     ) {
-        if ttl.is_some_and(|ttl| ttl < UNUSED_TOKEN_LIFE / 2) {
+        if !is_retiring && ttl.is_some_and(|ttl| ttl < UNUSED_TOKEN_LIFE / 2) {
             return;
         }
         let now = now_us();
@@ -133,7 +136,7 @@ impl Shared {
             |token: &Token| now.saturating_sub(token.stamp) <= UNUSED_TOKEN_LIFE.as_micros() as u64;
         let mut keeping = JoinSet::new();
         for (wanted, token) in wanted.iter().zip(tokens) {
-            if token.as_ref().is_some_and(is_young) {
+            if is_retiring || token.as_ref().is_some_and(is_young) {
                 let (shared, name) = (Arc::clone(self), wanted.name.clone());
                 keeping.spawn(async move {
                     let deadline: Instant = shared.soon();

@@ -14,6 +14,7 @@ pub(super) enum Change<'a> {
     Count(&'a str, i64),
     Remove(&'a [String]),
     Move(&'a str, &'a str),
+    Exchange(&'a str, &'a [u8], Option<&'a [u8]>),
 }
 
 /// What became of it.

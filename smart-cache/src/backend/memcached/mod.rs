@@ -222,6 +222,12 @@ impl MemcachedStore {
                 let removed = self.remove(client, generation, names).await?;
                 Ok(Changed::Removed(removed))
             }
+            Change::Exchange(name, old, new) => {
+                let exchanged = self
+                    .exchange_item(client, generation, name, old, new)
+                    .await?;
+                Ok(Changed::Done(exchanged))
+            }
             Change::Move(from, to) => {
                 let moved = self.move_item(client, generation, from, to).await?;
                 Ok(Changed::Done(moved))
@@ -346,6 +352,22 @@ impl ValueStore for MemcachedStore {
         to: &'a str,
     ) -> BoxFuture<'a, Result<bool, BackendError>> {
         Box::pin(async move { self.change(0, Change::Move(from, to)).await?.done() })
+    }
+
+    fn exchange<'a>(
+        &'a self,
+        name: &'a str,
+        old: &'a Bytes,
+        new: Option<&'a Bytes>,
+    ) -> BoxFuture<'a, Result<bool, BackendError>> {
+        Box::pin(async move {
+            if let Some(new) = new {
+                self.check(new)?;
+            }
+            let bytes = new.map_or(0, Bytes::len);
+            let exchange = Change::Exchange(name, old, new.map(|new| &new[..]));
+            self.change(bytes, exchange).await?.done()
+        })
     }
 
     fn ttl<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Ttl, BackendError>> {

@@ -179,6 +179,34 @@ impl MemcachedStore {
         Err(Error::Protocol(Status::Exists))
     }
 
+    pub(super) async fn exchange_item(
+        &self,
+        client: &mut Client,
+        generation: &str,
+        name: &str,
+        old: &[u8],
+        new: Option<&[u8]>,
+    ) -> Result<bool, Error> {
+        let key = self.names.item(generation, name);
+        let found = self.item(client, &key).await?;
+        let Some(there) = found.filter(|there| there.lives() && there.value[..] == *old) else {
+            return Ok(false);
+        };
+        // Whoever has changed it since was faster, and it is not the same any more.
+        let Some(new) = new else {
+            let unchanged = format!("C{}", there.cas);
+            return match client
+                .meta_delete(&key, false, None, Some(&[&unchanged]))
+                .await
+            {
+                Ok(_) => Ok(true),
+                Err(Error::Protocol(Status::Exists | Status::NotFound)) => Ok(false),
+                Err(why) => Err(why),
+            };
+        };
+        self.replace(client, &key, there.cas, new, there.end).await
+    }
+
     pub(super) async fn remove(
         &self,
         client: &mut Client,

@@ -11,7 +11,6 @@
 //! Over 400 lines: one pass, whose steps share what they have seen.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
 
 use redis::{Pipeline, Value};
@@ -23,6 +22,7 @@ use super::reply::{array, bytes, integer, millis, nonce};
 use super::ticket::UNUSED_TOKEN_LIFE;
 use super::up::Up;
 use super::{Shared, scripts};
+use crate::backend::used::Used;
 use crate::codec::Head;
 use crate::entry::EntryId;
 use crate::error::BackendError;
@@ -422,45 +422,6 @@ impl Pass<'_> {
     }
 }
 
-/// Names of tokens that something depends on: all of them, and perhaps some others, which are found out in
-/// another pass. A fixed number of bits, however many entries there are: with one name for each bit in
-/// thirteen (ten million) one unused token in fifty stays until the next pass.
-struct Used {
-    bits: Vec<u64>,
-    /// Other ones in each pass.
-    hasher: RandomState,
-}
-
-/// 16 MiB, of which a small namespace touches a few pages.
-const USED_BITS: usize = 1 << 27;
-
-impl Default for Used {
-    fn default() -> Self {
-        Self {
-            bits: vec![0; USED_BITS / 64],
-            hasher: RandomState::new(),
-        }
-    }
-}
-
-impl Used {
-    fn add(&mut self, name: &str) {
-        for place in self.places(name) {
-            self.bits[place / 64] |= 1 << (place % 64);
-        }
-    }
-
-    fn may_have(&self, name: &str) -> bool {
-        let mut places = self.places(name).into_iter();
-        places.all(|place| self.bits[place / 64] & (1 << (place % 64)) != 0)
-    }
-
-    fn places(&self, name: &str) -> [usize; 2] {
-        let hash = self.hasher.hash_one(name);
-        [hash, hash >> 32].map(|half| half as u32 as usize % USED_BITS)
-    }
-}
-
 /// A walk over names or members that holds one step of them at a time.
 pub(super) struct Walk {
     what: Walked,
@@ -542,21 +503,5 @@ impl Walk {
         let page = Page::read(up.call(&command, soon()).await?)?;
         self.cursor = page.next;
         Ok(Some(page.found))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_name_that_is_used_is_forgotten_and_few_others_are_spared() {
-        let mut used = Used::default();
-        for number in 0..100_000 {
-            used.add(&format!("used:{number}"));
-        }
-        assert!((0..100_000).all(|number| used.may_have(&format!("used:{number}"))));
-        let spared = (0..100_000).filter(|number| used.may_have(&format!("unused:{number}")));
-        assert!(spared.count() < 100);
     }
 }

@@ -212,6 +212,27 @@ impl SqlStore {
         ))
     }
 
+    pub(super) async fn compare_and_set(
+        &self,
+        name: &str,
+        old: &Bytes,
+        new: Option<&Bytes>,
+    ) -> Result<bool, BackendError> {
+        let sql = self.dialect().exchange(new.is_some());
+        let bytes = old.len() + new.map_or(0, Bytes::len);
+        let done = self.call(bytes, |opened| {
+            let mut args: Vec<_> = new
+                .map(|new| Arg::Bytes(new.to_vec()))
+                .into_iter()
+                .collect();
+            args.extend(self.one(name));
+            args.push(Arg::Bytes(old.to_vec()));
+            let sql = sql.clone();
+            async move { opened.driver.execute(sql, args).await }
+        });
+        Ok(done.await?.rows > 0)
+    }
+
     pub(super) async fn time_left(&self, name: &str) -> Result<Ttl, BackendError> {
         let sql = self.dialect().time_left();
         let rows = self.call(0, |opened| {

@@ -135,6 +135,18 @@ impl Connecting {
         }
     }
 
+    /// Which file stands in the place of a database that is one; `None` when none does.
+    pub(super) fn file(&self) -> Option<u64> {
+        match self {
+            #[cfg(feature = "sql-sqlite")]
+            Self::Sqlite(options) => inode(options.get_filename()),
+            #[cfg(feature = "sql-postgres")]
+            Self::Postgres(_) => None,
+            #[cfg(feature = "sql-mysql")]
+            Self::Mysql(_) => None,
+        }
+    }
+
     /// In words, without credentials.
     pub(super) fn describe(&self) -> String {
         match self {
@@ -213,7 +225,9 @@ fn sqlite(
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
-        .busy_timeout(options.timeout);
+        // It gives up before the call does: the one connection would go on waiting, and reads, which
+        // another process's transaction does not keep out, would stand in line behind it.
+        .busy_timeout(options.timeout * 3 / 4);
     let life_of = Arc::clone(life);
     Ok(pool(options, 1, life)
         .after_connect(move |_, _| {
@@ -222,7 +236,7 @@ fn sqlite(
                 life.saw(format!(
                     "{}-{}",
                     crate::backend::boot::boot_id(),
-                    inode(&path)
+                    inode(&path).unwrap_or_default()
                 ));
                 Ok(())
             })
@@ -232,15 +246,15 @@ fn sqlite(
 
 /// Which file stands at a path: another one may have been moved there.
 #[cfg(all(feature = "sql-sqlite", unix))]
-fn inode(path: &std::path::Path) -> u64 {
+fn inode(path: &std::path::Path) -> Option<u64> {
     use std::os::unix::fs::MetadataExt as _;
 
-    std::fs::metadata(path).map_or(0, |file| file.ino())
+    Some(std::fs::metadata(path).ok()?.ino())
 }
 
 #[cfg(all(feature = "sql-sqlite", not(unix)))]
-fn inode(_: &std::path::Path) -> u64 {
-    0
+fn inode(_: &std::path::Path) -> Option<u64> {
+    None
 }
 
 /// Makes the file, if there is none, for nobody but its owner: responses are in it.

@@ -287,6 +287,20 @@ impl Dialect {
         ))
     }
 
+    /// Another value in the place of one that is still the same, or none.
+    pub(super) fn exchange(self, is_set: bool) -> String {
+        let change = if is_set {
+            format!("UPDATE {TABLE} SET value = ?")
+        } else {
+            format!("DELETE FROM {TABLE}")
+        };
+        self.finish(&format!(
+            "{change} WHERE {} AND {} AND value = ?",
+            self.ids(1),
+            self.lives()
+        ))
+    }
+
     /// Finds a row that is to be renamed, and keeps it as it is until the end of the transaction.
     pub(super) fn lock(self) -> String {
         let lock = match self {

@@ -10,7 +10,8 @@
 //! - An `add` is sent again only when the database has said that it rolled it back.
 //! - Only the primary is asked: a connection to a replica or a read-only server is refused.
 //! - A connection from before the latest restart of the server is never used again, so the
-//!   incarnation is that of the server that answers.
+//!   incarnation is that of the server that answers. Nor is one to a file of SQLite that does not
+//!   stand in its place any more.
 //!
 //! `dialect` knows the statements, `driver` sends them, `connect` makes connections.
 //!
@@ -42,8 +43,6 @@ const AT_ONCE: usize = 200;
 const DELETED_AT_ONCE: i64 = 2_000;
 /// Names of one step of a walk.
 const PAGE: i64 = 500;
-/// Time between two purges of one process.
-const PURGE_EVERY: Duration = Duration::from_secs(60);
 /// How often a statement is sent again that the database rolled back to end a deadlock.
 const DEADLOCKS: usize = 8;
 /// A value this long may take one second more than the timeout to be sent.
@@ -89,6 +88,8 @@ pub struct SqlStore {
 struct Opened {
     driver: Arc<dyn Driver>,
     life: Arc<Life>,
+    /// Which file it is, where it is one.
+    file: Option<u64>,
     table: OnceCell<()>,
     purged: Mutex<Instant>,
 }
@@ -118,6 +119,13 @@ impl SqlStore {
     async fn opened(&self) -> Result<Arc<Opened>, sqlx::Error> {
         let opened = {
             let mut slot = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+            // A file that was removed or replaced lives on for those who have it open, and there
+            // nobody hears of clears any more.
+            let moved = slot.take_if(|opened| opened.file != self.connecting.file());
+            if let Some(moved) = moved {
+                tracing::warn!(store = %self.connecting.describe(), "the file was removed or replaced: responses from before are cold");
+                tokio::spawn(async move { moved.driver.close().await });
+            }
             match &*slot {
                 Some(opened) => Arc::clone(opened),
                 None => {
@@ -125,6 +133,7 @@ impl SqlStore {
                     let opened = Arc::new(Opened {
                         driver,
                         life,
+                        file: self.connecting.file(),
                         table: OnceCell::new(),
                         purged: Mutex::new(Instant::now()),
                     });
@@ -165,12 +174,20 @@ impl SqlStore {
     {
         let sending = Duration::from_millis(bytes as u64 * 1000 / BYTES_A_SECOND);
         let patience = self.options.timeout + sending;
+        let began = Instant::now();
         let work = async {
             let opened = self.opened().await?;
             let mut deadlocks = 0;
             loop {
                 match call(Arc::clone(&opened)).await {
-                    Err(why) if deadlocks < DEADLOCKS && is_rolled_back(&why) => deadlocks += 1,
+                    // What has waited for long would be waiting for long again.
+                    Err(why)
+                        if deadlocks < DEADLOCKS
+                            && is_rolled_back(&why)
+                            && began.elapsed() < patience / 2 =>
+                    {
+                        deadlocks += 1;
+                    }
                     done => return done,
                 }
             }
@@ -191,7 +208,7 @@ impl SqlStore {
         let Some(opened) = opened else { return };
         {
             let mut purged = opened.purged.lock().unwrap_or_else(PoisonError::into_inner);
-            if purged.elapsed() < PURGE_EVERY {
+            if purged.elapsed() < self.options.purge_every {
                 return;
             }
             *purged = Instant::now();
@@ -212,7 +229,7 @@ impl SqlStore {
     }
 
     /// Deletes what has expired, in every namespace of the table; how many rows. A store does so by
-    /// itself about once a minute while it is written to.
+    /// itself while it is written to, every [`SqlOptions::purge_every`].
     ///
     /// # Errors
     /// When the database does not answer; what was deleted until then is gone.
@@ -310,6 +327,15 @@ impl ValueStore for SqlStore {
             })
             .await
         })
+    }
+
+    fn exchange<'a>(
+        &'a self,
+        name: &'a str,
+        old: &'a Bytes,
+        new: Option<&'a Bytes>,
+    ) -> BoxFuture<'a, Result<bool, BackendError>> {
+        Box::pin(self.compare_and_set(name, old, new))
     }
 
     fn ttl<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Ttl, BackendError>> {

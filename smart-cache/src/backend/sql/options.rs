@@ -12,6 +12,8 @@ pub struct SqlOptions {
     pub timeout: Duration,
     /// Most connections of this store; SQLite has one.
     pub connections: u32,
+    /// How often what has expired is deleted, by a store that is written to.
+    pub purge_every: Duration,
 }
 
 impl Default for SqlOptions {
@@ -20,6 +22,7 @@ impl Default for SqlOptions {
             namespace: "cache".to_owned(),
             timeout: Duration::from_millis(250),
             connections: 8,
+            purge_every: Duration::from_secs(60),
         }
     }
 }

@@ -74,6 +74,15 @@ impl ValueStore for Values {
         Box::pin(self.faults.stores(self.inner.rename(from, to)))
     }
 
+    fn exchange<'a>(
+        &'a self,
+        name: &'a str,
+        old: &'a Bytes,
+        new: Option<&'a Bytes>,
+    ) -> BoxFuture<'a, Result<bool, BackendError>> {
+        Box::pin(self.faults.stores(self.inner.exchange(name, old, new)))
+    }
+
     fn ttl<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Ttl, BackendError>> {
         Box::pin(self.faults.asks(self.inner.ttl(name)))
     }

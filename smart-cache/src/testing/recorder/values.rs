@@ -127,6 +127,23 @@ impl ValueStore for Values {
         })
     }
 
+    fn exchange<'a>(
+        &'a self,
+        name: &'a str,
+        old: &'a Bytes,
+        new: Option<&'a Bytes>,
+    ) -> BoxFuture<'a, Result<bool, BackendError>> {
+        Box::pin(async move {
+            let exchanged = self.inner.exchange(name, old, new).await?;
+            match new {
+                Some(_) if exchanged => self.stored(name),
+                None if exchanged => self.cleared(name),
+                _ => {}
+            }
+            Ok(exchanged)
+        })
+    }
+
     fn ttl<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Ttl, BackendError>> {
         self.inner.ttl(name)
     }

@@ -1,9 +1,12 @@
 //! Responses on stores of plain values.
 
+mod calls;
+mod changes;
 mod plain;
 mod schedule;
 mod servers;
 mod stepped;
+mod tokens;
 
 use std::sync::Arc;
 

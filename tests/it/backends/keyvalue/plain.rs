@@ -134,6 +134,27 @@ impl ValueStore for Plain {
         })
     }
 
+    fn exchange<'a>(
+        &'a self,
+        name: &'a str,
+        old: &'a Bytes,
+        new: Option<&'a Bytes>,
+    ) -> BoxFuture<'a, Result<bool, BackendError>> {
+        Box::pin(async move {
+            Ok(self.step(|values| {
+                let Some((value, _)) = values.get_mut(name).filter(|(value, _)| value == old)
+                else {
+                    return false;
+                };
+                match new {
+                    Some(new) => *value = new.clone(),
+                    None => drop(values.remove(name)),
+                }
+                true
+            }))
+        })
+    }
+
     fn ttl<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Ttl, BackendError>> {
         Box::pin(async move {
             Ok(self.step(|values| match values.get(name) {

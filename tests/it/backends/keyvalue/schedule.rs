@@ -5,17 +5,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use smart_cache::Target;
-use smart_cache::backend::{BoxFuture, Lookup, Stored, Ticket, ValueStore as _};
+use smart_cache::backend::{BoxFuture, Lookup, Stored, Ticket, ValueStore};
+use smart_cache_tests::harness::namespace;
 
 use super::plain::Plain;
 use super::stage::{Settings, Subject, page, tagged, tags};
-use super::stepped::{Stepped, drive, stale_orders};
+use super::stepped::{Stepped, drive, stale_of, stale_orders};
+use crate::stores::{self, Stores};
 
 /// How many orders of each scenario are drawn.
 const ORDERS: u64 = 300;
+/// Where each step is a round trip.
+const ORDERS_OF_A_SERVER: u64 = 25;
 
 /// What a scenario is made of.
 #[derive(Debug, Clone, Copy)]
@@ -42,31 +47,42 @@ type Actor = (Arc<Stepped>, BoxFuture<'static, ()>);
 
 /// What all actors of one order share.
 struct World {
-    values: Arc<Plain>,
+    /// As many users of one store; actors take turns with them.
+    users: Vec<Arc<dyn ValueStore>>,
+    /// Part of every name, so that orders may share a store.
+    number: u64,
     row: Arc<AtomicU64>,
     scenario: Scenario,
 }
 
 impl World {
+    fn key(&self) -> String {
+        format!("list{}", self.number)
+    }
+
+    fn tag(&self) -> String {
+        format!("row{}", self.number)
+    }
+
     fn target(&self) -> Target {
         if self.scenario.found {
-            page("list")
+            page(&self.key())
         } else {
-            tagged("list", &["row"])
+            tagged(&self.key(), &[&self.tag()])
         }
     }
 
-    fn actor(&self) -> (Arc<Stepped>, Subject) {
-        let store = Stepped::new(&self.values);
+    fn actor(&self, at: usize) -> (Arc<Stepped>, Subject) {
+        let store = Stepped::new(&self.users[at % self.users.len()]);
         let subject = Subject::on(store.clone(), &Settings::default());
         (store, subject)
     }
 
-    fn reader(&self) -> Actor {
-        let (store, subject) = self.actor();
+    fn reader(&self, at: usize) -> Actor {
+        let (store, subject) = self.actor(at);
         let (row, target) = (Arc::clone(&self.row), self.target());
         let found = if self.scenario.found {
-            tags(&["row"])
+            tags(&[&self.tag()])
         } else {
             Vec::new()
         };
@@ -87,41 +103,47 @@ impl World {
         (store, Box::pin(actor))
     }
 
-    fn writer(&self) -> Actor {
-        let (store, subject) = self.actor();
-        let (row, own) = (Arc::clone(&self.row), Arc::clone(&store));
+    fn writer(&self, at: usize) -> Actor {
+        let (store, subject) = self.actor(at);
+        let (row, own, tag) = (Arc::clone(&self.row), Arc::clone(&store), self.tag());
         let actor = async move {
             own.step().await;
             row.fetch_add(1, Ordering::Relaxed);
-            subject.clear(&["row"]).await;
+            subject.clear(&[&tag]).await;
         };
         (store, Box::pin(actor))
     }
 
-    fn evictor(&self, seed: u64) -> Actor {
-        let store = Stepped::new(&self.values);
-        let (values, own) = (Arc::clone(&self.values), Arc::clone(&store));
+    /// Tokens are removed, or expire, as those do that the sweep has found unused.
+    fn evictor(&self, at: usize) -> Actor {
+        let values = Arc::clone(&self.users[at % self.users.len()]);
+        let store = Stepped::new(&values);
+        let own = Arc::clone(&store);
+        let names = [self.tag(), self.key(), String::new()].map(|key| format!("t:{key}"));
+        let seed = self.number as usize;
         let actor = async move {
             for round in 0..3 {
                 for _ in 0..8 {
                     own.step().await;
                 }
-                let mut names = values.all_names();
-                names.retain(|name| name.starts_with("t:"));
-                if !names.is_empty() {
-                    let at = (seed + round) as usize % names.len();
-                    values.delete_many(&names[at..=at]).await.unwrap();
+                let name = &names[(seed + round) % names.len()];
+                if (seed + round).is_multiple_of(2) {
+                    let name = std::slice::from_ref(name);
+                    values.delete_many(name).await.unwrap();
+                } else {
+                    let end = Some(Duration::from_millis(1));
+                    values.touch(name, end).await.unwrap();
                 }
             }
         };
         (store, Box::pin(actor))
     }
 
-    fn naive_reader(&self) -> Actor {
-        let store = Stepped::new(&self.values);
-        let (row, own) = (Arc::clone(&self.row), Arc::clone(&store));
+    fn naive_reader(&self, at: usize) -> Actor {
+        let store = Stepped::new(&self.users[at % self.users.len()]);
+        let (row, own, key) = (Arc::clone(&self.row), Arc::clone(&store), self.key());
         let actor = async move {
-            let names = ["answer".to_owned()];
+            let names = [key];
             if own.get_many(&names).await.unwrap()[0].is_none() {
                 let read = row.load(Ordering::Relaxed).to_string();
                 let [name] = names;
@@ -131,62 +153,119 @@ impl World {
         (store, Box::pin(actor))
     }
 
-    fn naive_writer(&self) -> Actor {
-        let store = Stepped::new(&self.values);
-        let (row, own) = (Arc::clone(&self.row), Arc::clone(&store));
+    fn naive_writer(&self, at: usize) -> Actor {
+        let store = Stepped::new(&self.users[at % self.users.len()]);
+        let (row, own, key) = (Arc::clone(&self.row), Arc::clone(&store), self.key());
         let actor = async move {
             own.step().await;
             row.fetch_add(1, Ordering::Relaxed);
-            own.delete_many(&["answer".to_owned()]).await.unwrap();
+            own.delete_many(&[key]).await.unwrap();
         };
         (store, Box::pin(actor))
     }
 
     /// Whether the cache serves something else than the row.
     async fn is_stale(&self) -> bool {
+        let values = &self.users[0];
         let served = if self.scenario.naive {
-            let answer = self.values.get_many(&["answer".to_owned()]).await.unwrap();
+            let answer = values.get_many(&[self.key()]).await.unwrap();
             answer[0]
                 .as_ref()
                 .map(|answer| String::from_utf8_lossy(answer).into_owned())
         } else {
-            let subject = Subject::on(self.values.clone(), &Settings::default());
+            let subject = Subject::on(Arc::clone(values), &Settings::default());
             subject.served(&self.target()).await
         };
         served.is_some_and(|served| served != self.row.load(Ordering::Relaxed).to_string())
     }
 }
 
-async fn one_order(scenario: Scenario, seed: u64) -> bool {
+async fn one_order(scenario: Scenario, number: u64, users: Vec<Arc<dyn ValueStore>>) -> bool {
     let world = World {
-        values: Arc::default(),
+        users,
+        number,
         row: Arc::default(),
         scenario,
     };
     let mut actors = Vec::new();
-    for _ in 0..scenario.readers {
+    for at in 0..scenario.readers {
         actors.push(if scenario.naive {
-            world.naive_reader()
+            world.naive_reader(at)
         } else {
-            world.reader()
+            world.reader(at)
         });
     }
-    for _ in 0..scenario.writers {
+    for at in scenario.readers..scenario.readers + scenario.writers {
         actors.push(if scenario.naive {
-            world.naive_writer()
+            world.naive_writer(at)
         } else {
-            world.writer()
+            world.writer(at)
         });
     }
     if scenario.evictions {
-        actors.push(world.evictor(seed));
+        actors.push(world.evictor(actors.len()));
     }
-    drive(seed, actors).await;
+    drive(number, actors).await;
     world.is_stale().await
 }
 
+/// An order on a map of its own.
+async fn on_a_map(scenario: Scenario, seed: u64) -> bool {
+    one_order(scenario, seed, vec![Arc::new(Plain::default())]).await
+}
+
+/// The schedule on a real store, whose users have connections of their own, as processes would
+/// have.
+pub(super) async fn on_real_stores(stores: &Arc<dyn Stores>) {
+    let all = [
+        PLAIN,
+        Scenario {
+            evictions: true,
+            ..PLAIN
+        },
+        Scenario {
+            found: true,
+            evictions: true,
+            ..PLAIN
+        },
+    ];
+    for scenario in all {
+        let name = namespace();
+        let users: Vec<_> = (0..4).map(|_| stores.store(&name)).collect();
+        let order = |seed| one_order(scenario, seed, users.clone());
+        let stale = stale_of(ORDERS_OF_A_SERVER, order).await;
+        assert_eq!(stale, 0, "of {ORDERS_OF_A_SERVER} orders of {scenario:?}");
+    }
+    // The negative control.
+    let (scenario, name) = (
+        Scenario {
+            naive: true,
+            ..PLAIN
+        },
+        namespace(),
+    );
+    let users: Vec<_> = (0..4).map(|_| stores.store(&name)).collect();
+    let order = |seed| one_order(scenario, seed, users.clone());
+    assert!(stale_of(4 * ORDERS_OF_A_SERVER, order).await > 0);
+}
+
+#[tokio::test]
+async fn on_a_sqlite_file_no_order_of_steps_leaves_anything_stale() {
+    on_real_stores(&stores::sqlite()).await;
+}
+
+#[tokio::test]
+async fn on_a_folder_no_order_of_steps_leaves_anything_stale() {
+    on_real_stores(&stores::file()).await;
+}
+
+#[tokio::test]
+async fn on_a_memcached_no_order_of_steps_leaves_anything_stale() {
+    on_real_stores(&stores::memcached().await).await;
+}
+
 fn check_nothing_is_stale(scenario: Scenario) {
-    let stale = stale_orders(ORDERS, |seed| one_order(scenario, seed));
+    let stale = stale_orders(ORDERS, |seed| on_a_map(scenario, seed));
     assert_eq!(stale, 0, "of {ORDERS} orders of {scenario:?}");
 }
 
@@ -236,7 +315,7 @@ fn get_set_and_delete_alone_end_stale_in_some_orders() {
         naive: true,
         ..PLAIN
     };
-    assert!(stale_orders(ORDERS, |seed| one_order(scenario, seed)) > 0);
+    assert!(stale_orders(ORDERS, |seed| on_a_map(scenario, seed)) > 0);
 }
 
 /// A backend on a map, the map, and the entry that was stored before a clear.

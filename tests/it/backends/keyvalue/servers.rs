@@ -6,8 +6,9 @@ use smart_cache::backend::ValueStore;
 use smart_cache_tests::harness::{MariaDbServer, MemcachedServer, PostgresServer, eventually};
 
 use super::stage::{Settings, Subject, page};
+use super::{changes, schedule, tokens};
 use crate::backends::conformance;
-use crate::stores::{self, Stores, in_memcached, sql};
+use crate::stores::{self, Stores, in_memcached, limits, sql};
 use crate::values;
 use crate::values::stage::Stage;
 
@@ -18,6 +19,11 @@ async fn postgres_keeps_every_promise() {
     conformance::all(&stores).await;
     check_two_users(&stores).await;
     values::all(&Stage::Stores(stores::postgres(&server))).await;
+    let url = server.database();
+    limits::what_has_expired_goes_by_itself(&url, || {
+        server.psql_at(&url, "SELECT COUNT(*) FROM smart_cache_values")
+    })
+    .await;
 
     let url = server.database();
     let subject = Subject::on(Arc::new(sql(&url, "n")), &Settings::default());
@@ -36,6 +42,12 @@ async fn mariadb_keeps_every_promise() {
     conformance::all(&stores).await;
     check_two_users(&stores).await;
     values::all(&Stage::Stores(stores::mariadb(&server))).await;
+    let url = server.database();
+    let (_, name) = url.rsplit_once('/').unwrap();
+    limits::what_has_expired_goes_by_itself(&url, || {
+        server.sql(&format!("SELECT COUNT(*) FROM {name}.smart_cache_values"))
+    })
+    .await;
 
     let url = server.database();
     let store = Arc::new(sql(&url, "n"));
@@ -47,6 +59,25 @@ async fn mariadb_keeps_every_promise() {
     assert_eq!(subject.served_when_back(&page("k")).await, None);
     let kept = store.get_many(&["plain".to_owned()]).await.unwrap();
     assert_eq!(kept[0].as_deref(), Some(&b"value"[..]));
+}
+
+/// Schedule 14, which is many round trips.
+async fn check_the_schedule(stores: &Arc<dyn Stores>) {
+    changes::of_all_who_exchange_one_does(stores).await;
+    tokens::all(stores).await;
+    schedule::on_real_stores(stores).await;
+}
+
+#[tokio::test]
+async fn on_postgres_no_order_of_steps_leaves_anything_stale() {
+    let server = PostgresServer::start().await;
+    check_the_schedule(&stores::postgres(&server)).await;
+}
+
+#[tokio::test]
+async fn on_mariadb_no_order_of_steps_leaves_anything_stale() {
+    let server = MariaDbServer::start().await;
+    check_the_schedule(&stores::mariadb(&server)).await;
 }
 
 /// Two users of one namespace, with connections of their own, as two processes would have.
