@@ -17,7 +17,7 @@ mod admin {
     use axum::Router;
     use smart_cache::SmartCache;
 
-    fn page(app: Router, cache: SmartCache, secret: &str, other_secret: &str) {
+    fn page(app: Router, cache: SmartCache, [secret, other_secret]: [String; 2]) {
         use smart_cache::admin::{self, Password};
 
         let guard = Password::new("admin", &secret).read_only("viewer", &other_secret);
