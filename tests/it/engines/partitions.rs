@@ -191,25 +191,20 @@ async fn a_partition_that_is_down_costs_its_own_entries_and_the_acknowledgement_
         ..ClusterOptions::default()
     })
     .await;
-    let (ns, rows) = (namespace(), Rows::new());
-    let node = spread(&cluster.url(), &ns, &rows, 8).await;
-    for id in 0..ROWS {
-        node.hit(id).await;
-    }
-    // Not the one that has the first partition: it is known by then in any case.
-    let first = cluster.owner_of(&cluster.slot_of(&ns)).unwrap();
-    let owners: Vec<usize> = (0..8)
-        .map(|number| {
-            let tag = if number == 0 {
-                ns.clone()
-            } else {
-                format!("{ns}#{number}")
-            };
-            cluster.owner_of(&cluster.slot_of(&tag)).unwrap()
-        })
-        .collect();
-    let victim = owners.iter().copied().find(|owner| *owner != first);
-    let victim = victim.expect("eight slots on one node of three");
+    // Where the partitions lie goes by the namespace's name: until one of the nodes has some of the entries, and
+    // not the first partition, which is known by then in any case.
+    let (node, rows, victim) = loop {
+        let (ns, rows) = (namespace(), Rows::new());
+        let node = spread(&cluster.url(), &ns, &rows, 8).await;
+        for id in 0..ROWS {
+            node.hit(id).await;
+        }
+        let first = cluster.owner_of(&cluster.slot_of(&ns)).unwrap();
+        let has_some = |node: &usize| !entries(cluster.node(*node), &ns).is_empty();
+        if let Some(victim) = (0..3).find(|node| *node != first && has_some(node)) {
+            break (node, rows, victim);
+        }
+    };
     cluster.node_mut(victim).kill();
     let (mut served, mut missed) = (0, 0);
     eventually("the loss to be noticed", async || {

@@ -219,7 +219,7 @@ async fn a_clear_by_one_process_is_heard_by_every_other() {
             assert_eq!(
                 fleet.processes[1].text(Method::POST, "/clear-all").await,
                 "ok"
-            )
+            );
         })
         .await;
 }

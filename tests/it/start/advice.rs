@@ -127,8 +127,8 @@ async fn the_start_lists_what_nothing_clears_and_what_is_cleared_though_nobody_c
         all.filter(|line| line.contains(part)).collect()
     };
     let never_cleared = lines("nothing that is known at the start clears this handler's answers");
-    assert_eq!(never_cleared.len(), 3, "{output}");
-    for key in ["kind:{id}", "nowhere:{id}", "session:{id}"] {
+    assert_eq!(never_cleared.len(), 4, "{output}");
+    for key in ["kind:{id}", "nowhere:{id}", "row:{id}", "session:{id}"] {
         let named = never_cleared.iter().filter(|line| line.contains(key));
         assert_eq!(named.count(), 1, "{key}:\n{output}");
     }

@@ -233,6 +233,7 @@ async fn every_handler_is_listed_once_also_a_generic_one() {
         "kind as kind:{id}",
         "nowhere as nowhere:{id}",
         "page as page:{id}",
+        "row as row:{id}",
         "session as session:{id}",
     ];
     assert_eq!(listed, expected);

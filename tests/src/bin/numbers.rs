@@ -86,7 +86,7 @@ impl App {
         let cache = SmartCache::builder()
             .url(url)
             .backend(BackendKind::Redis)
-            .namespace(&namespace())
+            .namespace(namespace())
             .app_version("numbers")
             .flush(StartFlush::Never)
             .settle(Duration::ZERO)
