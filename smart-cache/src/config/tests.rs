@@ -1,4 +1,6 @@
 //! Settings as tables: what is read, what is refused and how, what is never shown.
+//!
+//! Over 400 lines, most of them rows of those tables.
 
 use super::*;
 

@@ -2,6 +2,8 @@
 //!
 //! Each process is a `probe` behind a network of its own, with a connection that hears (the marked one) and
 //! one that asks. They answer what stands in one file, so an answer tells how old it is.
+//!
+//! Over 400 lines, for one fleet is what all of the schedules are about.
 
 use std::time::{Duration, Instant};
 

@@ -2,6 +2,8 @@
 //!
 //! Readers look up, take a ticket, read the row and store; writers commit and clear. Whatever the
 //! order was, afterwards the cache holds the newest row or nothing.
+//!
+//! Over 400 lines, since actors, steps and what is asked of their orders make one table.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
