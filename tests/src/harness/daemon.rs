@@ -90,15 +90,32 @@ impl Daemon {
 
     /// Sends a signal to it and to every process that it has started.
     pub(super) fn signal_all(&self, signal: Signal) {
+        for pid in self.all() {
+            // One that has just ended hears nothing.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Its process and those that it has started.
+    fn all(&self) -> impl Iterator<Item = Pid> {
         let pid = self.pid().as_raw_nonzero();
         let path = format!("/proc/{pid}/task/{pid}/children");
         let children = std::fs::read_to_string(path).expect("Linux tells of children");
-        let children = children
+        let children: Vec<Pid> = children
             .split_whitespace()
-            .filter_map(|pid| pid.parse().ok());
-        for pid in std::iter::once(self.pid()).chain(children.filter_map(Pid::from_raw)) {
-            // One that has just ended hears nothing.
-            let _ = kill_process(pid, signal);
+            .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
+            .collect();
+        std::iter::once(self.pid()).chain(children)
+    }
+
+    /// Stops it and every process that it has started, as a hung machine would; returns once each of their threads
+    /// stands still, for they stop one after the other and any of them may still answer.
+    pub(super) fn freeze_all(&self) {
+        self.signal_all(Signal::STOP);
+        let start = Instant::now();
+        while !self.all().all(stands_still) {
+            assert!(start.elapsed() < LONGEST_FAREWELL, "it does not stop");
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -106,6 +123,18 @@ impl Daemon {
     pub(super) fn pid(&self) -> Pid {
         Pid::from_child(&self.process)
     }
+}
+
+/// Whether every thread of a process is stopped, or it has ended.
+fn stands_still(pid: Pid) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()));
+    let threads = threads.into_iter().flatten().filter_map(Result::ok);
+    threads.into_iter().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The state stands behind the program's name, which may hold anything.
+        let state = stat.rsplit_once(") ").map_or("", |(_, behind)| behind);
+        stat.is_empty() || state.starts_with(['T', 'Z', 'X'])
+    })
 }
 
 impl Drop for Daemon {

@@ -154,7 +154,7 @@ impl MariaDbServer {
     /// When it was crashed before.
     pub fn freeze(&self) {
         let daemon = self.daemon.as_ref().expect("the server was crashed");
-        daemon.signal_all(Signal::STOP);
+        daemon.freeze_all();
     }
 
     /// Lets a frozen server go on.

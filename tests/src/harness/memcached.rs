@@ -111,7 +111,7 @@ impl MemcachedServer {
     /// When the server was killed before.
     pub fn freeze(&self) {
         let daemon = self.daemon.as_ref().expect("the server was killed");
-        kill_process(daemon.pid(), Signal::STOP).expect("our own child may be signalled");
+        daemon.freeze_all();
     }
 
     /// Lets a frozen server go on.

@@ -193,7 +193,7 @@ impl PostgresServer {
     /// When it was crashed before.
     pub fn freeze(&self) {
         let daemon = self.daemon.as_ref().expect("the server was crashed");
-        daemon.signal_all(Signal::STOP);
+        daemon.freeze_all();
     }
 
     /// Lets a frozen server go on.
