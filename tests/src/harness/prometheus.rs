@@ -23,7 +23,7 @@ use super::http::Client;
 /// use smart_cache_tests::harness::Prometheus;
 ///
 /// let prometheus = Prometheus::scraping(shop, "ops/alerts.yml".as_ref()).await;
-/// println!("{}", prometheus.query("up").await);
+/// println!("{:?}", prometheus.query("up").await);
 /// # }
 /// ```
 #[derive(Debug)]
