@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 use smart_cache::OnError::{Fail, Miss};
 use smart_cache::Timeout::Default;
 use smart_cache::backend::Ttl;
-use smart_cache::{BackendError, Cache, CacheError};
+use smart_cache::{BackendError, Cache, CacheError, SmartCache};
 use smart_cache_tests::harness::{MariaDbServer, MemcachedServer, PostgresServer, eventually};
 use sqlx::{Connection as _, Executor as _};
 use tempfile::TempDir;
@@ -19,7 +19,7 @@ use super::outage::{
 };
 
 /// A cache for each choice, which has stored a value and a computed one.
-async fn both(url: &str) -> (smart_cache::SmartCache, smart_cache::SmartCache) {
+async fn both(url: &str) -> (SmartCache, SmartCache) {
     let (missing, failing) = (at(url, Miss).await, at(url, Fail).await);
     for cache in [&missing, &failing] {
         let values = cache.values();
@@ -29,6 +29,17 @@ async fn both(url: &str) -> (smart_cache::SmartCache, smart_cache::SmartCache) {
         tagged.compute(async || 1_u64).await.unwrap();
     }
     (missing, failing)
+}
+
+/// While the store is gone: reads miss with the one and are errors with the other, all in time.
+async fn neither_waits(missing: &SmartCache, failing: &SmartCache) {
+    each_ends_in_time(&missing.values()).await;
+    each_read_fails_in_time(&failing.values()).await;
+}
+
+async fn both_are_back(missing: &SmartCache, failing: &SmartCache) {
+    is_back(&missing.values()).await;
+    is_back(&failing.values()).await;
 }
 
 #[tokio::test]
@@ -43,28 +54,22 @@ async fn a_postgres_that_is_gone_silent_or_locked_costs_nobody_more_than_the_tim
         .execute("BEGIN; LOCK TABLE smart_cache_values IN ACCESS EXCLUSIVE MODE")
         .await
         .unwrap();
-    each_ends_in_time(&missing.values()).await;
-    each_read_fails_in_time(&failing.values()).await;
+    neither_waits(&missing, &failing).await;
     assert!(missing.stats().values.unavailable >= 4);
     other.execute("ROLLBACK").await.unwrap();
-    is_back(&missing.values()).await;
-    is_back(&failing.values()).await;
+    both_are_back(&missing, &failing).await;
 
     // Silent.
     server.freeze();
-    each_ends_in_time(&missing.values()).await;
-    each_read_fails_in_time(&failing.values()).await;
+    neither_waits(&missing, &failing).await;
     server.thaw();
-    is_back(&missing.values()).await;
-    is_back(&failing.values()).await;
+    both_are_back(&missing, &failing).await;
 
     // Gone: nobody listens.
     server.crash();
-    each_ends_in_time(&missing.values()).await;
-    each_read_fails_in_time(&failing.values()).await;
+    neither_waits(&missing, &failing).await;
     server.restart().await;
-    is_back(&missing.values()).await;
-    is_back(&failing.values()).await;
+    both_are_back(&missing, &failing).await;
 }
 
 #[tokio::test]
@@ -78,25 +83,19 @@ async fn a_mariadb_that_is_gone_silent_or_locked_costs_nobody_more_than_the_time
         .execute("LOCK TABLES smart_cache_values WRITE")
         .await
         .unwrap();
-    each_ends_in_time(&missing.values()).await;
-    each_read_fails_in_time(&failing.values()).await;
+    neither_waits(&missing, &failing).await;
     other.execute("UNLOCK TABLES").await.unwrap();
-    is_back(&missing.values()).await;
-    is_back(&failing.values()).await;
+    both_are_back(&missing, &failing).await;
 
     server.freeze();
-    each_ends_in_time(&missing.values()).await;
-    each_read_fails_in_time(&failing.values()).await;
+    neither_waits(&missing, &failing).await;
     server.thaw();
-    is_back(&missing.values()).await;
-    is_back(&failing.values()).await;
+    both_are_back(&missing, &failing).await;
 
     server.crash();
-    each_ends_in_time(&missing.values()).await;
-    each_read_fails_in_time(&failing.values()).await;
+    neither_waits(&missing, &failing).await;
     server.restart().await;
-    is_back(&missing.values()).await;
-    is_back(&failing.values()).await;
+    both_are_back(&missing, &failing).await;
 }
 
 #[tokio::test]
@@ -105,11 +104,9 @@ async fn a_memcached_that_is_gone_or_silent_costs_nobody_more_than_the_timeout()
     let (missing, failing) = both(&server.url()).await;
 
     server.kill();
-    each_ends_in_time(&missing.values()).await;
-    each_read_fails_in_time(&failing.values()).await;
+    neither_waits(&missing, &failing).await;
     server.restart().await;
-    is_back(&missing.values()).await;
-    is_back(&failing.values()).await;
+    both_are_back(&missing, &failing).await;
 
     server.freeze();
     // Its threads stop one after the other.
@@ -118,11 +115,9 @@ async fn a_memcached_that_is_gone_or_silent_costs_nobody_more_than_the_timeout()
         (misses && failing.values().get::<i32>("k").await.is_err()).then_some(())
     })
     .await;
-    each_ends_in_time(&missing.values()).await;
-    each_read_fails_in_time(&failing.values()).await;
+    neither_waits(&missing, &failing).await;
     server.thaw();
-    is_back(&missing.values()).await;
-    is_back(&failing.values()).await;
+    both_are_back(&missing, &failing).await;
 }
 
 /// What readers of a file that others write to see, and writers that have to wait too long.
@@ -146,8 +141,7 @@ async fn a_sqlite_file_that_another_process_writes_to_for_long_can_be_read() {
     reads_go_on_and_writes_fail(&missing.values()).await;
     reads_go_on_and_writes_fail(&failing.values()).await;
     other.execute("ROLLBACK").await.unwrap();
-    is_back(&missing.values()).await;
-    is_back(&failing.values()).await;
+    both_are_back(&missing, &failing).await;
 }
 
 #[tokio::test]
@@ -158,11 +152,9 @@ async fn a_sqlite_file_that_cannot_be_opened_costs_nobody_more_than_the_timeout(
     let (missing, failing) = both(&url).await;
     remove_database(&path);
     std::fs::create_dir(&path).unwrap();
-    each_ends_in_time(&missing.values()).await;
-    each_read_fails_in_time(&failing.values()).await;
+    neither_waits(&missing, &failing).await;
     std::fs::remove_dir(&path).unwrap();
-    is_back(&missing.values()).await;
-    is_back(&failing.values()).await;
+    both_are_back(&missing, &failing).await;
 }
 
 fn remove_database(path: &Path) {
@@ -178,11 +170,9 @@ async fn a_folder_in_whose_place_is_a_file_costs_nobody_more_than_the_timeout() 
     let (missing, failing) = both(&format!("file:{}", folder.display())).await;
     std::fs::remove_dir_all(&folder).unwrap();
     std::fs::write(&folder, "what somebody else wanted here").unwrap();
-    each_ends_in_time(&missing.values()).await;
-    each_read_fails_in_time(&failing.values()).await;
+    neither_waits(&missing, &failing).await;
     std::fs::remove_file(&folder).unwrap();
-    is_back(&missing.values()).await;
-    is_back(&failing.values()).await;
+    both_are_back(&missing, &failing).await;
 }
 
 /// Holds every lock there is below a folder.
@@ -231,6 +221,5 @@ async fn a_folder_whose_locks_another_process_keeps_can_be_read() {
         assert_eq!(new.compute(async || 5).await.unwrap(), 5);
     }
     drop(locks);
-    is_back(&missing.values()).await;
-    is_back(&failing.values()).await;
+    both_are_back(&missing, &failing).await;
 }
