@@ -10,11 +10,10 @@
 //! Not here: which hits there are. Nothing is audited whose handler cannot outlive its request,
 //! and never more than a few at a time.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 
@@ -54,11 +53,7 @@ pub(crate) enum Verdict {
 }
 
 /// Runs the handler of a hit once more, if this hit is one of the share.
-pub(crate) fn consider<T: IntoResponse>(
-    cache: &Counted<'_>,
-    asked: &Asked,
-    run: Run<impl Future<Output = T>>,
-) {
+pub(crate) fn consider<F>(cache: &Counted<'_>, asked: &Asked, run: Run<F>) {
     let share = cache.inner.config.audit;
     // A HEAD's handler may have left the body out.
     if share <= 0.0 || !asked.audit || asked.is_head || !is_chosen(share) {

@@ -53,6 +53,8 @@ pub(crate) struct Inner {
     /// Tickets of requests that miss at one moment.
     pub(crate) tickets: Arc<crate::protocol::turn::Tickets>,
     pub(crate) counters: Counters,
+    #[cfg(feature = "metrics")]
+    pub(crate) durations: crate::observe::Durations,
     /// Hits without a round trip; `None` when it is switched off, or nothing could keep it honest.
     pub(crate) local: Option<LocalTier>,
     /// One walk over what clears left behind at a time; the sweep finds what is skipped.
@@ -129,6 +131,8 @@ impl SmartCache {
             reads: Arc::default(),
             tickets: Arc::default(),
             counters: Counters::default(),
+            #[cfg(feature = "metrics")]
+            durations: crate::observe::Durations::default(),
             reclaiming: Arc::new(tokio::sync::Semaphore::new(1)),
             audits: Arc::new(tokio::sync::Semaphore::new(crate::audit::MOST_AT_ONCE)),
             broken,
@@ -257,9 +261,8 @@ impl SmartCache {
         }
     }
 
-    /// A request's time limits, from now.
-    pub(crate) fn limits(&self) -> Limits {
-        let now = Instant::now();
+    /// The time limits of a request that begins now.
+    pub(crate) fn limits(&self, now: Instant) -> Limits {
         Limits {
             patience: now + self.inner.config.timeout,
             wait: now + self.inner.config.wait,

@@ -15,7 +15,7 @@ pub(crate) struct Moment(u64);
 
 impl Moment {
     pub(crate) fn now() -> Self {
-        Self(micros(Instant::now()))
+        Instant::now().into()
     }
 
     pub(crate) fn micros(self) -> u64 {
@@ -25,6 +25,12 @@ impl Moment {
     /// Whole seconds from an earlier moment to this one.
     pub(crate) fn seconds_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0) / 1_000_000
+    }
+}
+
+impl From<Instant> for Moment {
+    fn from(at: Instant) -> Self {
+        Self(micros(at))
     }
 }
 

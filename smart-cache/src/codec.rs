@@ -20,11 +20,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Answer, EncodedBody, Entry, EntryId};
+use crate::entry::{self, Answer, EncodedBody, Entry, EntryId};
 use crate::http::encoding::Encoding;
+use crate::http::media;
 use crate::local::Sample;
 use crate::protocol::MAX_TAGS;
 use crate::seal::{Bound, Keyring};
@@ -60,10 +61,8 @@ impl Payload {
     ) -> Option<Arc<Entry>> {
         self.entry
             .get_or_init(|| {
-                Some(Arc::new(Entry::new(
-                    unsealed(id, &self.bytes, keys)?,
-                    status_header,
-                )))
+                let answer = unsealed(id, &self.bytes, keys)?;
+                Some(Arc::new(Entry::arranged(answer, status_header)))
             })
             .clone()
     }
@@ -291,10 +290,10 @@ pub(crate) fn seal(id: EntryId, payload: Vec<u8>, keys: Option<&Keyring>) -> Opt
     Some([head, &[SEALED], &sealed].concat())
 }
 
-/// Decodes what [`encode`] and [`seal`] wrote.
+/// Decodes what [`encode`] and [`seal`] wrote, its headers in a [`entry::room`].
 fn unsealed(id: EntryId, bytes: &Bytes, keys: Option<&Keyring>) -> Option<Answer> {
     let Some(keys) = keys else {
-        return decode(id, bytes);
+        return decode_into(id, bytes, entry::room);
     };
     let (head, record) = bytes.split_at(Head::end(bytes)?);
     let bound = Bound::Entry {
@@ -302,11 +301,15 @@ fn unsealed(id: EntryId, bytes: &Bytes, keys: Option<&Keyring>) -> Option<Answer
         head,
     };
     let record = keys.open(&bound, record.strip_prefix(&[SEALED])?)?;
-    decode(id, &[head, &record].concat().into())
+    decode_into(id, &[head, &record].concat().into(), entry::room)
 }
 
 /// Decodes what [`encode`] wrote; `None` for anything else.
 pub(crate) fn decode(id: EntryId, bytes: &Bytes) -> Option<Answer> {
+    decode_into(id, bytes, HeaderMap::with_capacity)
+}
+
+fn decode_into(id: EntryId, bytes: &Bytes, room: fn(usize) -> HeaderMap) -> Option<Answer> {
     let record = Head::end(bytes)?;
     let fixed = bytes.get(record..record + RECORD_FIXED)?;
     let crc = u32::from_le_bytes([fixed[1], fixed[2], fixed[3], fixed[4]]);
@@ -317,11 +320,15 @@ pub(crate) fn decode(id: EntryId, bytes: &Bytes) -> Option<Answer> {
     let meta_at = record + RECORD_FIXED;
     let body_at = meta_at.checked_add(meta_length)?;
     let meta: Meta<'_> = postcard::from_bytes(bytes.get(meta_at..body_at)?).ok()?;
-    let mut headers = HeaderMap::with_capacity(meta.headers.len() + 2);
+    let mut headers = room(meta.headers.len());
     for (name, value) in &meta.headers {
         // Names and values are checked again: stored bytes are untrusted input.
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value)).ok()?;
+        let usual = (name == header::CONTENT_TYPE).then(|| media::usual(value));
+        let value = match usual.flatten() {
+            Some(value) => value,
+            None => HeaderValue::from_maybe_shared(bytes.slice_ref(value)).ok()?,
+        };
         headers.append(name, value);
     }
     let mut rest = bytes.slice(body_at..);

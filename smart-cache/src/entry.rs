@@ -15,7 +15,7 @@ use crate::clock::Moment;
 use crate::http::cache_status::Status;
 use crate::http::encoding::Encoding;
 use crate::http::wants::{Want, Wants};
-use crate::http::{accept_encoding, age};
+use crate::http::{accept_encoding, age, number};
 use crate::respond::{Offer, narrow};
 
 /// Names an entry: the hash of key and variant.
@@ -130,7 +130,7 @@ impl Encoded {
             headers.extend(plain.clone());
             let name = HeaderValue::from_static(encoding.name());
             headers.insert(header::CONTENT_ENCODING, name);
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+            headers.insert(header::CONTENT_LENGTH, number::value(body.len() as u64));
             match etag {
                 Some(etag) => headers.insert(header::ETAG, etag.clone()),
                 None => headers.remove(header::ETAG),
@@ -140,35 +140,49 @@ impl Encoded {
     }
 }
 
+const NO_AGE: HeaderValue = HeaderValue::from_static("0");
+
+/// For as many header lines and those that a hit adds, exactly as large as it will be: a hit clones
+/// it and never grows it. The age has its place already, the first one, where a hit finds it at once.
+pub(crate) fn room(lines: usize) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(lines + 3);
+    headers.insert(header::AGE, NO_AGE);
+    headers
+}
+
 impl Entry {
-    /// Makes everything ready that is the same for every hit.
+    /// Of an answer as its handler made it.
     pub(crate) fn new(answer: Answer, status_header: bool) -> Self {
+        let mut headers = room(answer.headers.len());
+        let mut of = None;
+        for (name, value) in answer.headers {
+            // Only the first line of a name brings it along.
+            of = name.or(of);
+            if let Some(name) = &of {
+                headers.append(name, value);
+            }
+        }
+        Self::arranged(Answer { headers, ..answer }, status_header)
+    }
+
+    /// Of an answer whose headers were put into a [`room`]. Makes everything ready that is the same
+    /// for every hit.
+    pub(crate) fn arranged(answer: Answer, status_header: bool) -> Self {
         let Answer {
             status,
-            headers,
+            headers: mut ready,
             body,
             encoded,
             created,
             took,
         } = answer;
-        let age = headers
-            .get(header::AGE)
-            .and_then(|age| age.to_str().ok()?.trim().parse().ok());
-        // Exactly as large as it will be: a hit clones it and never grows it.
-        let mut ready = HeaderMap::with_capacity(headers.len() + 3);
-        // The first one, where a hit finds it at once.
-        ready.insert(header::AGE, HeaderValue::from_static("0"));
-        let mut of = None;
-        for (name, value) in headers {
-            // Only the first line of a name brings it along.
-            of = name.or(of);
-            if let Some(name) = of.as_ref().filter(|name| **name != header::AGE) {
-                ready.append(name, value);
-            }
-        }
+        // Behind the place for it stands what the handler said.
+        let age = ready.get_all(header::AGE).iter().nth(1);
+        let age = age.and_then(|age| age.to_str().ok()?.trim().parse().ok());
+        ready.insert(header::AGE, NO_AGE);
         let has_content = !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if has_content && !ready.contains_key(header::CONTENT_LENGTH) {
-            ready.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+            ready.insert(header::CONTENT_LENGTH, number::value(body.len() as u64));
         }
         if status_header {
             Status::Hit.append_to(&mut ready);
@@ -237,7 +251,7 @@ impl Entry {
         });
         let age = self.age.saturating_add(now.seconds_since(self.ready));
         if let (1.., Some(value)) = (age, age::place(response.headers_mut())) {
-            *value = age::value(age);
+            *value = number::value(age);
         }
         response
     }

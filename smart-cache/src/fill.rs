@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use http::response::Parts;
 use tracing::{Instrument as _, Span};
@@ -35,11 +35,11 @@ use crate::serve::{Request, finish};
 use crate::stats::{Counted, HandlerCounts};
 
 /// Runs the handler for everybody who waits.
-pub(crate) async fn fill<T: IntoResponse>(
+pub(crate) async fn fill(
     cache: &Counted<'_>,
     asked: &Request<'_>,
     lead: Lead,
-    handler: impl Future<Output = T>,
+    handler: impl Future<Output = Response>,
 ) -> Response {
     try_fill(cache, asked, lead, handler).await.finish(cache)
 }
@@ -67,18 +67,18 @@ impl Outcome {
 }
 
 /// [`fill`], for whoever wants to know what came of it.
-pub(crate) async fn try_fill<T: IntoResponse>(
+pub(crate) async fn try_fill(
     cache: &Counted<'_>,
     asked: &Request<'_>,
     lead: Lead,
-    handler: impl Future<Output = T>,
+    handler: impl Future<Output = Response>,
 ) -> Outcome {
     cache.counts.seen_at(asked.asked);
     let (started, scope) = (Instant::now(), Scope::listening(cache));
     // Making the response and reading its body are the handler's work too: what they say that
     // they depend on is heard.
     let judged = scope
-        .hear(async { judge(handler.await.into_response(), asked.asked).await })
+        .hear(async { judge(handler.await, asked.asked).await })
         .instrument(cache.span.clone())
         .await;
     let found = scope.found(&asked.target);

@@ -6,6 +6,8 @@
 //! `store`, which ends after the answer has left. Durations are taken only with the feature
 //! `metrics`; counts are those of `stats.rs`, which `metrics.rs` publishes.
 
+use std::time::Duration;
+
 use tracing::Span;
 use tracing::field::Empty;
 
@@ -17,6 +19,8 @@ use crate::stats::HandlerCounts;
 #[cfg(feature = "metrics")]
 mod metrics;
 
+#[cfg(feature = "metrics")]
+pub(crate) use self::metrics::Durations;
 #[cfg(feature = "metrics")]
 pub use self::metrics::{Kind, METRICS, Metric};
 
@@ -117,4 +121,14 @@ impl Timer {
         #[cfg(not(feature = "metrics"))]
         let _ = (cache, what);
     }
+}
+
+/// Tells the span of a lookup, and the metrics, how it ended. Its duration is taken in any case, for
+/// the counters.
+pub(crate) fn looked_up(span: &Span, cache: &SmartCache, outcome: &'static str, took: Duration) {
+    span.record("outcome", outcome);
+    #[cfg(feature = "metrics")]
+    metrics::took(cache, Timed::Lookup, outcome, took);
+    #[cfg(not(feature = "metrics"))]
+    let _ = (cache, took);
 }

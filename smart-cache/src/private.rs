@@ -5,18 +5,20 @@ use std::fmt::Arguments;
 pub use std::fmt::Display;
 use std::future::Future;
 
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
+use futures_util::future::Either;
 
 pub use inventory;
 pub use smart_cache_macros::{clears_cache_last, smart_cache_last};
 pub use std::any::type_name_of_val;
 pub use std::option::Option;
-use std::pin::Pin;
 pub use std::string::String;
 pub use std::vec::Vec;
 pub use std::{column, file, format_args, line, module_path};
 
-use crate::asked::Gathered;
+use crate::asked::{Asked, Gathered};
+use crate::backend::BoxFuture;
+use crate::cache::SmartCache;
 use crate::cached::Cached;
 use crate::context::{CacheContext, HeadersKept, Shown};
 pub use crate::context::{NoHeaders, PutDebugHandlerBelow, WithHeaders};
@@ -29,7 +31,7 @@ use crate::policy::Bypass;
 pub use crate::registry::{
     ClearHandler, ClearSite, Function, FunctionSite, Handler, Model, ModelSite, Site,
 };
-use crate::run::Run;
+use crate::run::{self, Run};
 pub use crate::start::Home;
 use crate::stats::Counted;
 use crate::write::ClearGuard;
@@ -101,40 +103,101 @@ impl Call {
     }
 
     /// For a handler whose future may be spawned: one that takes no references and is not
-    /// generic. On the heap, since a request that is answered at once should not carry it.
-    pub fn run<T, F>(self, handler: F) -> Pin<Box<impl Future<Output = Cached<T>>>>
+    /// generic. All of them share one road.
+    pub fn run<T, F>(self, handler: F) -> impl Future<Output = Cached<T>>
     where
         T: IntoResponse,
         F: Future<Output = T> + Send + 'static,
     {
-        Box::pin(self.serve(Run::detachable(handler)))
+        let served = |call: Self, shown, handler| -> BoxFuture<'static, Response> {
+            Box::pin(call.serve(shown, run::detachable(handler)))
+        };
+        self.answer(handler, served)
     }
 
     /// For a handler that may borrow from its caller.
-    pub fn run_attached<T, F>(self, handler: F) -> Pin<Box<impl Future<Output = Cached<T>>>>
+    pub fn run_attached<T, F>(self, handler: F) -> impl Future<Output = Cached<T>>
     where
         T: IntoResponse,
         F: Future<Output = T>,
     {
-        Box::pin(self.serve(Run::attached(handler)))
+        let served =
+            |call: Self, shown, handler| Box::pin(call.serve(shown, run::attached(handler)));
+        self.answer(handler, served)
     }
 
-    async fn serve<T: IntoResponse>(mut self, run: Run<impl Future<Output = T>>) -> Cached<T> {
-        let Some(mut shown) = self.shown else {
-            return Cached::value(run.future.await);
+    /// The answer of a request, or what the handler says to a caller. Both are on the heap, since a
+    /// request that is answered at once should not carry them.
+    fn answer<T, F, S>(
+        mut self,
+        handler: F,
+        served: impl FnOnce(Self, Shown, F) -> S,
+    ) -> impl Future<Output = Cached<T>>
+    where
+        F: Future<Output = T>,
+        S: Future<Output = Response>,
+    {
+        let answer = match self.shown.take() {
+            Some(shown) => Ok(served(self, shown, handler)),
+            None => Err(Box::pin(handler)),
         };
+        async move {
+            match answer {
+                Ok(response) => Cached::response(response.await),
+                Err(value) => Cached::value(value.await),
+            }
+        }
+    }
+
+    /// The road of a request whose cache is set up, as it is but for the first ones.
+    fn serve(
+        mut self,
+        mut shown: Shown,
+        run: Run<impl Future<Output = Response>>,
+    ) -> impl Future<Output = Response> {
         let site = self.gathered.site;
-        let cache = crate::start::resolve(shown.cache.take(), site.cache).await;
-        let Some(cache) = cache else {
-            return Cached::response(run.future.await.into_response());
-        };
-        let form = self
-            .form
-            .unwrap_or_else(|| self.gathered.form(&cache, &shown));
-        let asked = form.map(|form| self.gathered.asked(&cache, &mut shown, form));
-        drop(shown);
-        let counted = Counted::new(&cache, site);
-        Cached::response(crate::serve::serve(&counted, asked, run).await)
+        let cache = crate::start::at_hand(shown.cache.as_ref(), site.cache, &site.home).cloned();
+        match cache {
+            Some(cache) => {
+                let asked = self.ask(&cache, &mut shown);
+                Either::Left(answered(cache, site, asked, run))
+            }
+            None => Either::Right(Box::pin(self.serve_late(shown, run))),
+        }
+    }
+
+    async fn serve_late(
+        mut self,
+        mut shown: Shown,
+        run: Run<impl Future<Output = Response>>,
+    ) -> Response {
+        let site = self.gathered.site;
+        match crate::start::resolve(shown.cache.take(), site.cache).await {
+            Some(cache) => {
+                let asked = self.ask(&cache, &mut shown);
+                answered(cache, site, asked, run).await
+            }
+            None => run.future.await,
+        }
+    }
+
+    fn ask(&mut self, cache: &SmartCache, shown: &mut Shown) -> Result<Asked, Bypass> {
+        let form = self.form.take();
+        let form = form.unwrap_or_else(|| self.gathered.form(cache, shown))?;
+        Ok(self.gathered.asked(cache, shown, form))
+    }
+}
+
+/// A block and not an `async fn`, which would have room for each argument twice.
+fn answered(
+    cache: SmartCache,
+    site: &'static Site,
+    asked: Result<Asked, Bypass>,
+    run: Run<impl Future<Output = Response>>,
+) -> impl Future<Output = Response> {
+    async move {
+        let asked = asked.as_ref().map_err(|bypass| *bypass);
+        crate::serve::serve(&Counted::new(&cache, site), asked, run).await
     }
 }
 

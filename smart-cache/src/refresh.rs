@@ -8,7 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tracing::{Instrument as _, Span};
 
 use crate::asked::Asked;
@@ -24,12 +24,12 @@ use crate::serve::Request;
 use crate::stats::{Counted, HandlerCounts};
 
 /// What a request shows that found an expired answer.
-pub(crate) async fn show<T: IntoResponse>(
+pub(crate) async fn show(
     cache: &Counted<'_>,
     asked: &Request<'_>,
     entry: &Entry,
     stale: Stale,
-    run: Run<impl Future<Output = T>>,
+    run: Run<impl Future<Output = Response>>,
 ) -> Response {
     let old = shown(cache, asked.asked, entry);
     // A HEAD makes nothing anew, for its answer would not be stored.
@@ -106,7 +106,7 @@ impl Refresh {
 
     /// The right to run the handler, if nobody else has it.
     async fn turn(&self) -> Option<Lead> {
-        let limits = self.cache.limits();
+        let limits = self.cache.limits(Instant::now());
         let taking = Taking {
             backend: &self.cache.inner.backend,
             flights: &self.cache.inner.flights,
@@ -140,10 +140,10 @@ impl Refresh {
         self.ended(failure).await;
     }
 
-    async fn in_foreground<T: IntoResponse>(
+    async fn in_foreground(
         self,
         lead: Lead,
-        handler: impl Future<Output = T>,
+        handler: impl Future<Output = Response>,
         old: Response,
     ) -> Response {
         let outcome = try_fill(&self.counted(), &self.request(), lead, handler).await;

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tracing::Instrument as _;
 
 use crate::asked::Asked;
@@ -58,57 +58,66 @@ pub(crate) fn at_hand(
 }
 
 /// Answers one request.
-pub(crate) async fn serve<T: IntoResponse>(
+pub(crate) async fn serve(
     cache: &Counted<'_>,
-    asked: Result<Asked, Bypass>,
-    run: Run<impl Future<Output = T>>,
+    asked: Result<&Asked, Bypass>,
+    run: Run<impl Future<Output = Response>>,
 ) -> Response {
-    let shown = asked
-        .as_ref()
-        .ok()
-        .filter(|_| cache.inner.config.status_key);
-    let key = shown.map(|asked| asked.form.names().0.unwrap_or_default().to_owned());
     let mut response = road(cache, asked, run).await;
-    if let Some(key) = key {
-        cache_status::add_key(response.headers_mut(), &key);
+    if let (Ok(asked), true) = (asked, cache.inner.config.status_key) {
+        let key = asked.form.names().0.unwrap_or_default();
+        cache_status::add_key(response.headers_mut(), key);
     }
     response
 }
 
-/// What only a miss goes through is boxed: a hit would carry its size.
-async fn road<T: IntoResponse>(
+/// The road as far as a hit goes. All that comes behind it is boxed: a hit would carry its size.
+async fn road(
     cache: &Counted<'_>,
-    asked: Result<Asked, Bypass>,
-    run: Run<impl Future<Output = T>>,
+    asked: Result<&Asked, Bypass>,
+    run: Run<impl Future<Output = Response>>,
 ) -> Response {
     let asked = match asked {
         Ok(asked) => asked,
         Err(bypass) => return alone(cache, bypass, run.future).await,
     };
-    let now = Moment::now();
-    let tier = cache.inner.local.as_ref().filter(|_| asked.local);
-    if let Some(held) = tier.and_then(|tier| local(cache, tier, &asked.form, now)) {
-        cache.counts.local_hit(held.entry.took(), now);
-        cache.span.record("result", "hit");
-        cache.span.record("detail", "local");
-        let response = held.entry.to_response(&asked.wants, asked.is_head, now);
-        audit::consider(cache, &asked, run);
+    let began = Instant::now();
+    if let Some(response) = local_hit(cache, asked, began.into()) {
+        audit::consider(cache, asked, run);
         return response;
     }
     let asked = Request {
         target: asked.target(),
-        asked: &asked,
+        asked,
     };
-    let mut limits = cache.limits();
-    for _ in 0..MOST_LOOKUPS {
-        let missed = match find(cache, &asked, limits.patience).await {
+    let limits = cache.limits(began);
+    match find(cache, &asked, limits.patience).await {
+        Found::Entry(entry) => {
+            let response = hit(cache, asked.asked, &entry, Moment::now());
+            audit::consider(cache, asked.asked, run);
+            response
+        }
+        found => Box::pin(beyond(cache, &asked, found, limits, run)).await,
+    }
+}
+
+/// The road of a request that is no hit, from what its lookup has found.
+async fn beyond(
+    cache: &Counted<'_>,
+    asked: &Request<'_>,
+    mut found: Found,
+    mut limits: Limits,
+    run: Run<impl Future<Output = Response>>,
+) -> Response {
+    for lookups in 1..=MOST_LOOKUPS {
+        let missed = match found {
             Found::Entry(entry) => {
                 let response = hit(cache, asked.asked, &entry, Moment::now());
                 audit::consider(cache, asked.asked, run);
                 return response;
             }
             Found::Expired(entry, stale) => {
-                return Box::pin(refresh::show(cache, &asked, &entry, stale, run)).await;
+                return Box::pin(refresh::show(cache, asked, &entry, stale, run)).await;
             }
             Found::Nothing(missed) => missed,
             Found::Refused(bypass) => return alone(cache, bypass, run.future).await,
@@ -116,22 +125,26 @@ async fn road<T: IntoResponse>(
         if asked.asked.is_head {
             return alone(cache, Bypass::Head, run.future).await;
         }
-        match Box::pin(turn(cache, &asked, &missed, limits)).await {
-            Turn::Lead(lead) => return Box::pin(fill(cache, &asked, lead, run.future)).await,
+        match Box::pin(turn(cache, asked, &missed, limits)).await {
+            Turn::Lead(lead) => return Box::pin(fill(cache, asked, lead, run.future)).await,
             Turn::Shared(entry) => return share(cache, asked.asked, &entry),
             Turn::Alone(bypass) => return alone(cache, bypass, run.future).await,
             Turn::Filled(payload) => {
-                if let Some(bypass) = distrusted(cache, &asked, &payload) {
+                if let Some(bypass) = distrusted(cache, asked, &payload) {
                     return alone(cache, bypass, run.future).await;
                 }
                 match cache.entry(&payload, asked.target.id) {
                     Some(entry) => return hit(cache, asked.asked, &entry, Moment::now()),
-                    None => discard(cache, &asked).await,
+                    None => discard(cache, asked).await,
                 }
             }
             Turn::LookAgain => {}
         }
+        if lookups == MOST_LOOKUPS {
+            break;
+        }
         limits.patience = Instant::now() + limits.timeout;
+        found = find(cache, asked, limits.patience).await;
     }
     alone(cache, Bypass::Wait, run.future).await
 }
@@ -149,6 +162,15 @@ fn local(cache: &SmartCache, tier: &LocalTier, form: &Form, now: Moment) -> Opti
         return None;
     }
     tier.get(form.local(), now)
+}
+
+fn local_hit(cache: &Counted<'_>, asked: &Asked, now: Moment) -> Option<Response> {
+    let tier = cache.inner.local.as_ref().filter(|_| asked.local)?;
+    let held = local(cache, tier, &asked.form, now)?;
+    cache.counts.local_hit(held.entry.took(), now);
+    cache.span.record("result", "hit");
+    cache.span.record("detail", "local");
+    Some(held.entry.to_response(&asked.wants, asked.is_head, now))
 }
 
 /// What the backend has for a request.
@@ -222,12 +244,12 @@ async fn look_up(
     asked: &Request<'_>,
     patience: Instant,
 ) -> Result<Lookup, BackendError> {
-    let (timer, span) = (Timer::start(), observe::lookup(&cache.span));
-    let began = Instant::now();
+    let (span, began) = (observe::lookup(&cache.span), Instant::now());
     let lookup = cache.inner.backend.lookup(&asked.target, patience);
     let found = lookup.instrument(span.clone()).await;
+    let took = began.elapsed();
     if found.is_ok() {
-        cache.inner.counters.lookup(began.elapsed());
+        cache.inner.counters.lookup(took);
     }
     let outcome = match &found {
         Ok(Lookup::Hit(_)) => "hit",
@@ -237,7 +259,7 @@ async fn look_up(
         Ok(Lookup::Off) => "off",
         Err(_) => "failed",
     };
-    timer.stop(&span, cache, Timed::Lookup, outcome);
+    observe::looked_up(&span, cache, outcome, took);
     found
 }
 
@@ -317,13 +339,13 @@ fn share(cache: &Counted<'_>, asked: &Asked, entry: &Entry) -> Response {
 }
 
 /// Runs the handler as if there were no cache.
-async fn alone<T: IntoResponse>(
+async fn alone(
     cache: &Counted<'_>,
     bypass: Bypass,
-    handler: impl Future<Output = T>,
+    handler: impl Future<Output = Response>,
 ) -> Response {
     let response = Scope::silent(cache)
-        .hear(async { handler.await.into_response() })
+        .hear(handler)
         .instrument(cache.span.clone())
         .await;
     finish(cache, response, Status::Bypass(bypass))

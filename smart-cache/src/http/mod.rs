@@ -9,6 +9,8 @@ pub(crate) mod encoding;
 pub(crate) mod etag;
 pub(crate) mod freshness;
 pub(crate) mod hop_by_hop;
+pub(crate) mod media;
+pub(crate) mod number;
 pub(crate) mod quality;
 pub(crate) mod range;
 pub(crate) mod vary;

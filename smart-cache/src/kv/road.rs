@@ -128,7 +128,7 @@ impl<'a> Job<'a> {
             return work.await;
         };
         let (smart, target) = (&self.opened.smart, Arc::new(self.target()));
-        let mut limits = smart.limits();
+        let mut limits = smart.limits(Instant::now());
         for _ in 0..MOST_LOOKUPS {
             let missed = match self.find(&target, limits.patience).await {
                 Ok(Found::Plain(stored)) => match self.read_plain(stored) {

@@ -15,7 +15,7 @@ use tower_service::Service;
 use super::seen::{Behind, ask, is_write};
 use super::settings::Settings;
 use crate::cache::SmartCache;
-use crate::run::Run;
+use crate::run;
 use crate::serve::serve;
 use crate::stats::{Counted, Origin};
 use crate::write::ClearGuard;
@@ -89,7 +89,8 @@ where
     let mut response = match cache.zip(asked) {
         Some((cache, asked)) => {
             let origin = Origin::layer(&settings.name, settings.place);
-            serve(&Counted::new(&cache, origin), asked, Run::detachable(run)).await
+            let asked = asked.as_ref().map_err(|bypass| *bypass);
+            serve(&Counted::new(&cache, origin), asked, run::detachable(run)).await
         }
         None => run.await,
     };

@@ -8,10 +8,10 @@
 //! short lists. Never a key.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use metrics::{Label, counter, gauge, histogram};
+use metrics::{Key, Label, Level, Metadata, Recorder, counter, gauge, with_recorder};
 
 use super::Timed;
 use crate::cache::{Inner, SmartCache};
@@ -173,7 +173,7 @@ pub const METRICS: &[Metric] = &[
         LOOKUP,
         Kind::Histogram,
         &["outcome"],
-        "Questions to the backend: hit, miss, held, off, failed",
+        "Questions to the backend: hit, expired, miss, held, off, failed",
     ),
     metric(
         TURN,
@@ -195,19 +195,53 @@ pub const METRICS: &[Metric] = &[
     ),
 ];
 
+/// Most outcomes of one kind of duration.
+const MOST_OUTCOMES: usize = 6;
+
+/// The keys of the durations of one cache, each made when it is first wanted: to put one together
+/// costs more than to record a duration where nobody listens.
+#[derive(Debug, Default)]
+pub(crate) struct Durations([[OnceLock<Key>; MOST_OUTCOMES]; 4]);
+
+impl Timed {
+    const fn metric(self) -> &'static str {
+        match self {
+            Self::Lookup => LOOKUP,
+            Self::Turn => TURN,
+            Self::Store => STORE,
+            Self::Clear => CLEAR,
+        }
+    }
+
+    /// The words for how it ends.
+    const fn outcomes(self) -> &'static [&'static str] {
+        match self {
+            Self::Lookup => &["hit", "expired", "miss", "held", "off", "failed"],
+            Self::Turn => &["lead", "filled", "shared", "again", "alone"],
+            Self::Store => &["stored", "cleared", "lease-lost", "young-tag", "failed"],
+            Self::Clear => &["acknowledged", "failed"],
+        }
+    }
+}
+
 /// Records how long something took.
 pub(super) fn took(cache: &SmartCache, what: Timed, outcome: &'static str, took: Duration) {
-    let name = match what {
-        Timed::Lookup => LOOKUP,
-        Timed::Turn => TURN,
-        Timed::Store => STORE,
-        Timed::Clear => CLEAR,
+    static METADATA: Metadata<'_> =
+        Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+    let key = || {
+        let outcome = Label::from_static_parts("outcome", outcome);
+        Key::from_parts(what.metric(), vec![namespace(cache), outcome])
     };
-    let labels = vec![
-        namespace(cache),
-        Label::from_static_parts("outcome", outcome),
-    ];
-    histogram!(name, labels).record(took);
+    let at = what.outcomes().iter().position(|word| *word == outcome);
+    let place = at.and_then(|at| cache.inner.durations.0[what as usize].get(at));
+    let record = |key: &Key| {
+        let histogram = |recorder: &dyn Recorder| recorder.register_histogram(key, &METADATA);
+        with_recorder(histogram).record(took);
+    };
+    match place {
+        Some(place) => record(place.get_or_init(key)),
+        None => record(&key()),
+    }
 }
 
 fn namespace(cache: &SmartCache) -> Label {
@@ -387,6 +421,18 @@ fn publish_cache(cache: &SmartCache) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_outcome_has_a_place() {
+        for what in [Timed::Lookup, Timed::Turn, Timed::Store, Timed::Clear] {
+            assert!(what.outcomes().len() <= MOST_OUTCOMES);
+            let metric = METRICS.iter().find(|metric| metric.name == what.metric());
+            for outcome in what.outcomes() {
+                let described = metric.is_some_and(|metric| metric.description.contains(outcome));
+                assert!(described, "{what:?} {outcome}");
+            }
+        }
+    }
 
     #[tokio::test]
     async fn nothing_is_published_for_a_cache_that_is_gone() {

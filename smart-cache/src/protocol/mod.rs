@@ -14,4 +14,4 @@ mod token;
 pub(crate) mod turn;
 
 pub use token::{Digest, Target};
-pub(crate) use token::{MAX_TAGS, Nonce, expired_at, hex, origin, push_hex, token_name};
+pub(crate) use token::{Digesting, MAX_TAGS, Nonce, expired_at, hex, origin, push_hex, token_name};

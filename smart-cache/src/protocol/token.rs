@@ -32,16 +32,7 @@ impl Digest {
     /// Digests tokens joined by one space, as the scripts do.
     #[must_use]
     pub fn of<'a>(tokens: impl Iterator<Item = &'a [u8]>) -> Self {
-        let mut sha = sha1_smol::Sha1::new();
-        for (at, token) in tokens.enumerate() {
-            if at > 0 {
-                sha.update(b" ");
-            }
-            sha.update(token);
-        }
-        let mut digits = [0; 40];
-        hex_into(&sha.digest().bytes(), &mut digits);
-        Self(digits)
+        Digesting::default().of(tokens)
     }
 
     /// Reads forty bytes as a digest; they need not be hex, for they are only compared.
@@ -54,6 +45,38 @@ impl Digest {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 40] {
         &self.0
+    }
+}
+
+/// A digest whose first tokens are known: entries of one namespace begin with the same one, which is
+/// worked in once for all of them.
+#[derive(Clone, Default)]
+pub(crate) struct Digesting {
+    sha: sha1_smol::Sha1,
+    has_begun: bool,
+}
+
+impl Digesting {
+    pub(crate) fn begin(token: &[u8]) -> Self {
+        let mut digesting = Self::default();
+        digesting.add(token);
+        digesting
+    }
+
+    fn add(&mut self, token: &[u8]) {
+        if self.has_begun {
+            self.sha.update(b" ");
+        }
+        self.sha.update(token);
+        self.has_begun = true;
+    }
+
+    /// The digest with these tokens behind the first ones.
+    pub(crate) fn of<'a>(mut self, tokens: impl Iterator<Item = &'a [u8]>) -> Digest {
+        tokens.for_each(|token| self.add(token));
+        let mut digits = [0; 40];
+        hex_into(&self.sha.digest().bytes(), &mut digits);
+        Digest(digits)
     }
 }
 
@@ -197,6 +220,17 @@ mod tests {
             format!("{:?}", Digest::of(tokens.into_iter())),
             "7dbde93504122a707f849f2c12bdd9de71b41929"
         );
+    }
+
+    #[test]
+    fn a_digest_goes_on_from_its_first_tokens() {
+        let tokens: [&[u8]; 3] = [&[b'n'; 66], b"key", b"tag"];
+        let begun = Digesting::begin(tokens[0]);
+        for last in 1..=3 {
+            let behind = tokens[1..last].iter().copied();
+            let whole = tokens[..last].iter().copied();
+            assert_eq!(begun.clone().of(behind), Digest::of(whole));
+        }
     }
 
     #[test]

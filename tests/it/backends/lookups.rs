@@ -34,6 +34,38 @@ async fn many_entries_asked_at_one_moment_are_each_answered_with_their_own() {
     }
 }
 
+/// Commands that the server has been asked for lookups.
+fn questions(server: &RedisServer) -> u64 {
+    let stats = server.cli(&["INFO", "commandstats"]);
+    let calls = stats
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_mget:calls="));
+    let calls = calls.and_then(|calls| calls.split(',').next()?.parse().ok());
+    calls.unwrap_or(0)
+}
+
+/// In one batch a crowd would leave the process idle until the server has answered, and the server
+/// idle until the next crowd asks.
+#[tokio::test]
+async fn a_crowd_asks_in_halves() {
+    let server = RedisServer::start().await;
+    let (backend, target) = (Subject::at(&server.url(), options("n")), page("k"));
+    backend.fill(&target, "body").await;
+    let crowd = async |size| {
+        let before = questions(&server);
+        let asked = (0..size).map(|_| backend.served(&target));
+        let found = futures_util::future::join_all(asked).await;
+        assert!(found.iter().all(|body| body.as_deref() == Some("body")));
+        questions(&server) - before
+    };
+    assert_eq!(crowd(1).await, 1);
+    // Nobody could know of it beforehand; the batches grow with the crowd.
+    let first = crowd(10_000).await;
+    assert!((2..60).contains(&first), "{first} questions");
+    let second = crowd(10_000).await;
+    assert!((2..=3).contains(&second), "{second} questions");
+}
+
 #[tokio::test]
 async fn one_entry_asked_with_other_tags_at_one_moment_is_judged_by_each() {
     for stage in [Stage::Memory, Stage::redis().await] {

@@ -206,7 +206,12 @@ async fn a_slot_that_nobody_serves_is_named_and_heals_when_somebody_does() {
     let first = node.hit(1).await;
     let slot = cluster.slot_of(&ns);
     for at in 0..3 {
-        assert_eq!(cluster.node(at).cli(&["CLUSTER", "DELSLOTS", &slot]), "OK");
+        let said = cluster.node(at).cli(&["CLUSTER", "DELSLOTS", &slot]);
+        // The gossip of the others may have come first.
+        assert!(
+            said == "OK" || said.contains("already unassigned"),
+            "{said}"
+        );
     }
     eventually("the slot to be missed", async || {
         node.ask(1).await.how.contains("unavailable").then_some(())
