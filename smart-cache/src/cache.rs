@@ -7,6 +7,7 @@ use crate::backend::memory::MemoryBackend;
 use crate::backend::off::OffBackend;
 use crate::backend::{Backend, Payload};
 use crate::builder::Builder;
+use crate::clock::Moment;
 use crate::config::Config;
 use crate::entry::{Entry, EntryId};
 use crate::error::{BackendError, ConfigError};
@@ -208,9 +209,9 @@ impl SmartCache {
     }
 
     /// A stored entry, opened and made ready.
-    pub(crate) fn entry(&self, payload: &Payload, id: EntryId) -> Option<Arc<Entry>> {
+    pub(crate) fn entry(&self, payload: &Payload, id: EntryId, now: Moment) -> Option<Arc<Entry>> {
         let keys = self.inner.keyring.as_ref();
-        payload.entry(id, keys, self.inner.config.status_header)
+        payload.entry(id, keys, self.inner.config.status_header, now)
     }
 
     /// Whether there is anything behind this handle.

@@ -23,6 +23,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Moment;
 use crate::entry::{self, Answer, EncodedBody, Entry, EntryId};
 use crate::http::encoding::Encoding;
 use crate::http::media;
@@ -58,11 +59,12 @@ impl Payload {
         id: EntryId,
         keys: Option<&Keyring>,
         status_header: bool,
+        now: Moment,
     ) -> Option<Arc<Entry>> {
         self.entry
             .get_or_init(|| {
                 let answer = unsealed(id, &self.bytes, keys)?;
-                Some(Arc::new(Entry::arranged(answer, status_header)))
+                Some(Arc::new(Entry::arranged(answer, status_header, now)))
             })
             .clone()
     }

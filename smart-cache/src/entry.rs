@@ -162,12 +162,12 @@ impl Entry {
                 headers.append(name, value);
             }
         }
-        Self::arranged(Answer { headers, ..answer }, status_header)
+        Self::arranged(Answer { headers, ..answer }, status_header, Moment::now())
     }
 
     /// Of an answer whose headers were put into a [`room`]. Makes everything ready that is the same
     /// for every hit.
-    pub(crate) fn arranged(answer: Answer, status_header: bool) -> Self {
+    pub(crate) fn arranged(answer: Answer, status_header: bool, now: Moment) -> Self {
         let Answer {
             status,
             headers: mut ready,
@@ -204,7 +204,7 @@ impl Entry {
             created,
             took,
             age: own.saturating_add(age.unwrap_or(0)),
-            ready: Moment::now(),
+            ready: now,
         }
     }
 

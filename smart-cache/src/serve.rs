@@ -91,9 +91,9 @@ async fn road(
         asked,
     };
     let limits = cache.limits(began);
-    match find(cache, &asked, limits.patience).await {
-        Found::Entry(entry) => {
-            let response = hit(cache, asked.asked, &entry, Moment::now());
+    match find(cache, &asked, began, limits.patience).await {
+        Found::Entry(entry, now) => {
+            let response = hit(cache, asked.asked, &entry, now);
             audit::consider(cache, asked.asked, run);
             response
         }
@@ -111,8 +111,8 @@ async fn beyond(
 ) -> Response {
     for lookups in 1..=MOST_LOOKUPS {
         let missed = match found {
-            Found::Entry(entry) => {
-                let response = hit(cache, asked.asked, &entry, Moment::now());
+            Found::Entry(entry, now) => {
+                let response = hit(cache, asked.asked, &entry, now);
                 audit::consider(cache, asked.asked, run);
                 return response;
             }
@@ -133,8 +133,9 @@ async fn beyond(
                 if let Some(bypass) = distrusted(cache, asked, &payload) {
                     return alone(cache, bypass, run.future).await;
                 }
-                match cache.entry(&payload, asked.target.id) {
-                    Some(entry) => return hit(cache, asked.asked, &entry, Moment::now()),
+                let now = Moment::now();
+                match cache.entry(&payload, asked.target.id, now) {
+                    Some(entry) => return hit(cache, asked.asked, &entry, now),
                     None => discard(cache, asked).await,
                 }
             }
@@ -143,8 +144,9 @@ async fn beyond(
         if lookups == MOST_LOOKUPS {
             break;
         }
-        limits.patience = Instant::now() + limits.timeout;
-        found = find(cache, asked, limits.patience).await;
+        let began = Instant::now();
+        limits.patience = began + limits.timeout;
+        found = find(cache, asked, began, limits.patience).await;
     }
     alone(cache, Bypass::Wait, run.future).await
 }
@@ -175,7 +177,7 @@ fn local_hit(cache: &Counted<'_>, asked: &Asked, now: Moment) -> Option<Response
 
 /// What the backend has for a request.
 enum Found {
-    Entry(Arc<Entry>),
+    Entry(Arc<Entry>, Moment),
     Expired(Arc<Entry>, Stale),
     Nothing(Missed),
     Refused(Bypass),
@@ -187,7 +189,12 @@ struct Missed {
     dynamic: Vec<Arc<str>>,
 }
 
-async fn find(cache: &Counted<'_>, asked: &Request<'_>, patience: Instant) -> Found {
+async fn find(
+    cache: &Counted<'_>,
+    asked: &Request<'_>,
+    began: Instant,
+    patience: Instant,
+) -> Found {
     if cache.inner.pending.len() > 0 {
         cache.inner.pending.retry(&cache.inner.backend);
         if cache.inner.pending.distrusts(&asked.target, &[]) {
@@ -197,15 +204,16 @@ async fn find(cache: &Counted<'_>, asked: &Request<'_>, patience: Instant) -> Fo
     if open::distrusts(cache, &asked.target, &[]) {
         return Found::Refused(Bypass::Transaction);
     }
-    match look_up(cache, asked, patience).await {
+    let (found, now) = look_up(cache, asked, began, patience).await;
+    match found {
         Ok(Lookup::Hit(payload)) => {
             if let Some(bypass) = distrusted(cache, asked, &payload) {
                 return Found::Refused(bypass);
             }
-            match cache.entry(&payload, asked.target.id) {
+            match cache.entry(&payload, asked.target.id, now) {
                 Some(entry) => {
                     keep_locally(cache, asked, &payload, &entry);
-                    Found::Entry(entry)
+                    Found::Entry(entry, now)
                 }
                 None => {
                     discard(cache, asked).await;
@@ -220,7 +228,7 @@ async fn find(cache: &Counted<'_>, asked: &Request<'_>, patience: Instant) -> Fo
             if let Some(bypass) = distrusted(cache, asked, &stale.payload) {
                 return Found::Refused(bypass);
             }
-            match cache.entry(&stale.payload, asked.target.id) {
+            match cache.entry(&stale.payload, asked.target.id, now) {
                 Some(entry) => Found::Expired(entry, stale),
                 None => Found::Nothing(Missed {
                     digest: Some(stale.digest),
@@ -238,16 +246,18 @@ async fn find(cache: &Counted<'_>, asked: &Request<'_>, patience: Instant) -> Fo
     }
 }
 
-/// One question to the backend, timed.
+/// One question to the backend, timed; and when its answer was there.
 async fn look_up(
     cache: &Counted<'_>,
     asked: &Request<'_>,
+    began: Instant,
     patience: Instant,
-) -> Result<Lookup, BackendError> {
-    let (span, began) = (observe::lookup(&cache.span), Instant::now());
+) -> (Result<Lookup, BackendError>, Moment) {
+    let span = observe::lookup(&cache.span);
     let lookup = cache.inner.backend.lookup(&asked.target, patience);
     let found = lookup.instrument(span.clone()).await;
-    let took = began.elapsed();
+    let now = Instant::now();
+    let took = now.saturating_duration_since(began);
     if found.is_ok() {
         cache.inner.counters.lookup(took);
     }
@@ -260,7 +270,7 @@ async fn look_up(
         Err(_) => "failed",
     };
     observe::looked_up(&span, cache, outcome, took);
-    found
+    (found, now.into())
 }
 
 /// Takes an entry into the local tier, with what was known before its lookup was sent.

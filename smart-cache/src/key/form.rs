@@ -5,20 +5,10 @@ use std::fmt::Display;
 
 use http::{HeaderMap, Uri};
 
+use super::identity::{ADDRESS, HASH, Identity};
 use super::query::{QueryRule, normalise};
 use super::variant::{QueryUse, Variant, tag};
 use crate::http::accept_language;
-
-/// Which function answers: what is the same for all of its requests.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Identity {
-    /// Module, impl, function and generic arguments.
-    pub(crate) type_name: &'static str,
-    /// File, line and column tell apart two functions of one name in one function's blocks.
-    pub(crate) place: (&'static str, u32, u32),
-    /// The router's state: one function mounted with two types of state answers differently.
-    pub(crate) state: &'static str,
-}
 
 /// A target as it was sent.
 #[derive(Clone, Copy)]
@@ -62,18 +52,13 @@ pub(crate) struct Seen<'a> {
 /// Key, tags and variant of one request.
 ///
 /// Two names are made of it. The canonical bytes are the same in every process and become the
-/// entry's id; they hold the identity in full, some hundred bytes of type names and paths. In this
-/// process's memory the identity's address says as much, so that a local hit writes and hashes
-/// little.
+/// entry's id; they hold the identity's hash. In this process's memory its address says as much.
 #[derive(Debug, Clone)]
 pub(crate) struct Form {
     /// What the request shows, and behind it the identity's address.
     local: Vec<u8>,
     identity: Identity,
 }
-
-/// Bytes of an identity's address.
-const ADDRESS: usize = 6 * size_of::<u64>();
 
 impl Form {
     /// The name of the answer in this process's memory.
@@ -83,19 +68,9 @@ impl Form {
 
     /// What two requests share, in whatever process, if and only if they may share an answer.
     pub(crate) fn canonical(&self) -> Vec<u8> {
-        let Identity {
-            type_name,
-            place: (file, line, column),
-            state,
-        } = self.identity;
-        let names = type_name.len() + file.len() + state.len();
-        let mut out = Vec::with_capacity(self.shown().len() + names + 5 * 5 + 2 * 4);
+        let mut out = Vec::with_capacity(self.shown().len() + 5 + HASH);
         out.extend_from_slice(self.shown());
-        field(&mut out, tag::IDENTITY, type_name.as_bytes());
-        field(&mut out, tag::PLACE, file.as_bytes());
-        field(&mut out, tag::PLACE, &line.to_le_bytes());
-        field(&mut out, tag::PLACE, &column.to_le_bytes());
-        field(&mut out, tag::STATE, state.as_bytes());
+        field(&mut out, tag::IDENTITY, &self.identity.hash());
         out
     }
 
@@ -195,30 +170,8 @@ impl Variant {
     }
 }
 
-impl Identity {
-    /// Where its names stand in this process. Two identities of one address are one; one identity
-    /// may have several, which only keeps its answers twice.
-    fn address(&self) -> [u8; ADDRESS] {
-        let (file, line, column) = self.place;
-        let short = |length: usize| u64::from(length as u32);
-        let words = [
-            self.type_name.as_ptr() as usize as u64,
-            file.as_ptr() as usize as u64,
-            self.state.as_ptr() as usize as u64,
-            short(self.type_name.len()) << 32 | short(file.len()),
-            short(self.state.len()),
-            u64::from(line) << 32 | u64::from(column),
-        ];
-        let mut address = [0; ADDRESS];
-        for (to, word) in address.chunks_exact_mut(size_of::<u64>()).zip(words) {
-            to.copy_from_slice(&word.to_le_bytes());
-        }
-        address
-    }
-}
-
 /// Writes one field: tag, length, bytes.
-fn field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+pub(super) fn field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.push(tag);
     out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
     out.extend_from_slice(bytes);

@@ -173,7 +173,7 @@ impl<'a> Job<'a> {
                     None => break,
                 },
                 Turn::Filled(payload) => {
-                    let entry = smart.entry(&payload, target.id);
+                    let entry = smart.entry(&payload, target.id, Moment::now());
                     match entry.and_then(|entry| self.read(entry.body())) {
                         _ if self.distrusts(&target, &payload.dynamic()) => break,
                         Some(value) => return Ok(value),
@@ -215,7 +215,8 @@ impl<'a> Job<'a> {
                 if self.distrusts(target, &payload.dynamic()) {
                     return Ok(Found::Unasked);
                 }
-                let Some(entry) = self.opened.smart.entry(&payload, target.id) else {
+                let Some(entry) = self.opened.smart.entry(&payload, target.id, Moment::now())
+                else {
                     return Ok(Found::Nothing(self.discard(target).await));
                 };
                 if let (Some(tier), Some(sample)) = (&inner.local, payload.sample()) {
