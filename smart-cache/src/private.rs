@@ -175,6 +175,7 @@ impl Call {
         match crate::start::resolve(shown.cache.take(), site.cache).await {
             Some(cache) => {
                 let asked = self.ask(&cache, &mut shown);
+                drop(shown);
                 answered(cache, site, asked, run).await
             }
             None => run.future.await,

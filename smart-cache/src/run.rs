@@ -1,7 +1,7 @@
 //! A handler's run: the future that answers one request, and whether it may outlive it.
 //!
 //! The handler stands on the heap by itself. The road that leads to it would else carry it through
-//! each of its steps, and a hit, which never starts it, would allocate and move all of that.
+//! each of its steps, and be compiled for each handler.
 
 use std::future::Future;
 use std::pin::Pin;

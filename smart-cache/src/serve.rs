@@ -246,7 +246,8 @@ async fn find(
     }
 }
 
-/// One question to the backend, timed; and when its answer was there.
+/// One question to the backend, timed since the request set out (`began`), some microseconds before;
+/// and when its answer was there.
 async fn look_up(
     cache: &Counted<'_>,
     asked: &Request<'_>,

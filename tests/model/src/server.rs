@@ -246,7 +246,7 @@ impl Server {
         self.now.max(clock + 1)
     }
 
-    /// `lookup.rs`: the first MGET, and what it says.
+    /// `lookup/`: the first MGET, and what it says.
     #[must_use]
     pub fn look(&self, settings: Settings, build: u8) -> Found {
         let marks = &self.data.marks[self.side(settings, build)];
@@ -281,7 +281,7 @@ impl Server {
         Found { id, verdict }
     }
 
-    /// `lookup.rs`: the second MGET, for an entry that lists tags.
+    /// `lookup/`: the second MGET, for an entry that lists tags.
     #[must_use]
     pub fn look_at_tags(
         &self,
@@ -631,7 +631,7 @@ impl Server {
     }
 }
 
-/// `judge` of `lookup.rs`: what an entry is worth, as far as its static tokens tell.
+/// `judge` of `lookup/judged.rs`: what an entry is worth, as far as its static tokens tell.
 fn judge(settings: Settings, entry: Option<Entry>, tokens: Digest) -> Verdict {
     let Some(entry) = entry else {
         return Verdict::Miss {

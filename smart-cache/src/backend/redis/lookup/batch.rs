@@ -209,11 +209,14 @@ impl Batch {
         }
     }
 
-    /// Tells everybody who joined. Only the first landing counts: whether this was it.
-    pub(super) fn land(&self, outcome: Result<Vec<Judged>, BackendError>) -> bool {
-        let is_first = self.outcome.set(outcome).is_ok();
+    /// Settles what everybody who joined is told; whether it was not settled yet.
+    pub(super) fn settle(&self, outcome: Result<Vec<Judged>, BackendError>) -> bool {
+        self.outcome.set(outcome).is_ok()
+    }
+
+    /// Tells everybody who joined, once it is settled.
+    pub(super) fn wake(&self) {
         self.landed.notify_waiters();
-        is_first
     }
 
     /// Waits until the batch has landed.

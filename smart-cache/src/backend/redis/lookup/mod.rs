@@ -64,14 +64,18 @@ impl Sending {
 
     /// Only the first landing counts; that of the drop is for a runtime that ended.
     fn land(&self, outcome: Result<Vec<Judged>, BackendError>) {
-        if self.batch.land(outcome) {
+        if self.batch.settle(outcome) {
+            // First this, or who is woken and asks again would count twice among those that wait.
             self.core.batches.landed(&self.batch);
+            self.batch.wake();
         }
     }
 }
 
 impl Drop for Sending {
     fn drop(&mut self) {
+        // Never sent, if the runtime ended before: nobody joins it any more.
+        drop(self.batch.close());
         self.land(Err(BackendError::ended()));
     }
 }
