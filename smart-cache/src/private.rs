@@ -189,7 +189,10 @@ impl Call {
     }
 }
 
-/// A block and not an `async fn`, which would have room for each argument twice.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` has room for each argument twice"
+)]
 fn answered(
     cache: SmartCache,
     site: &'static Site,
