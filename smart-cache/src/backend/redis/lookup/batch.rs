@@ -209,13 +209,13 @@ impl Batch {
         }
     }
 
-    /// Settles what everybody who joined is told; whether it was not settled yet.
-    pub(super) fn settle(&self, outcome: Result<Vec<Judged>, BackendError>) -> bool {
-        self.outcome.set(outcome).is_ok()
+    pub(super) fn has_landed(&self) -> bool {
+        self.outcome.get().is_some()
     }
 
-    /// Tells everybody who joined, once it is settled.
-    pub(super) fn wake(&self) {
+    /// Tells everybody who joined; once.
+    pub(super) fn land(&self, outcome: Result<Vec<Judged>, BackendError>) {
+        let _ = self.outcome.set(outcome);
         self.landed.notify_waiters();
     }
 

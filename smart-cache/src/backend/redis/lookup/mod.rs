@@ -62,21 +62,20 @@ impl Sending {
         self.land(send(&self.core, &self.batch, deadline).await);
     }
 
-    /// Only the first landing counts; that of the drop is for a runtime that ended.
     fn land(&self, outcome: Result<Vec<Judged>, BackendError>) {
-        if self.batch.settle(outcome) {
-            // First this, or who is woken and asks again would count twice among those that wait.
-            self.core.batches.landed(&self.batch);
-            self.batch.wake();
-        }
+        // First this, or who is woken and asks again would count twice among those that wait.
+        self.core.batches.landed(&self.batch);
+        self.batch.land(outcome);
     }
 }
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        // Never sent, if the runtime ended before: nobody joins it any more.
-        drop(self.batch.close());
-        self.land(Err(BackendError::ended()));
+        if !self.batch.has_landed() {
+            // The runtime has ended, perhaps before it was sent: nobody joins it any more.
+            drop(self.batch.close());
+            self.land(Err(BackendError::ended()));
+        }
     }
 }
 
